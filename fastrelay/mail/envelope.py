@@ -1,0 +1,60 @@
+"""The envelope: who sent it, to whom, how it came in. An open map on disk, a struct in memory.
+
+Stored as a MessagePack map; a release that does not know a key leaves the stored octets as they are (frames are copied
+whole, never re-encoded), so keys of a later release survive an older one (SPOOL.md, Frames).
+"""
+
+import msgspec
+
+from fastrelay.mail.address import domain_of
+
+
+class Recipient(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One forward path with its DSN parameters (RFC 3461): NOTIFY as sent ("" = none), ORCPT decoded from xtext."""
+
+    address: str
+    notify: str = ""
+    orcpt: str = ""
+
+    @property
+    def domain(self) -> str:
+        """The domain this recipient is routed and grouped by."""
+        return domain_of(self.address)
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Everything known about a message but its octets.
+
+    sender: reverse path, "" = null sender.   recipients: at least one, in the order received.
+    created: wall seconds when the final dot arrived.   client: peer address as text ("" = made by ourselves).
+    helo: the name the client claimed.   user: who authenticated ("" = nobody).   body: "7BIT" | "8BITMIME".
+    smtputf8: RFC 6531 was asked for.   ret, envid: DSN parameters (RFC 3461), "" = not given.
+    session: id of the receiving session, for the event log.   size: octets of prefix + content.
+    """
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    created: float
+    client: str = ""
+    helo: str = ""
+    user: str = ""
+    body: str = "7BIT"
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+    session: str = ""
+    size: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+
+
+def encode(envelope: Envelope) -> bytes:
+    """MessagePack octets of the open map."""
+    return _encoder.encode(envelope)
+
+
+def decode(octets: bytes) -> Envelope:
+    """The envelope behind stored octets; unknown keys are passed over. msgspec.DecodeError when it is not one."""
+    return _decoder.decode(octets)

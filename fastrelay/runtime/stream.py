@@ -1,0 +1,336 @@
+"""A thin stream over one raw socket and one reusable watcher of the event loop: the hot path of every byte.
+
+What it does not do is the point, each counted with strace against gevent.socket on the same relay (DESIGN.md):
+- no O_NONBLOCK, no getsockname, no SO_TYPE lookup: reads and writes carry MSG_DONTWAIT, the socket object is built with
+  family, type and protocol given (4 system calls saved per connection);
+- no getsockopt(SO_SNDBUF) per send; TCP_NODELAY is inherited from the listener;
+- one 64 KiB buffer per worker to read into, what came is copied out (a fresh 64 KiB object is an mmap and a munmap);
+- read first, wait after: data that is already there costs no trip through the loop;
+- deadlines stand on the wheel (clock.py), so a read arms no timer.
+
+Only one task reads and writes a stream. Every end raises: PeerClosed, PeerTimeout, TlsFailed.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import greenlet
+from gevent import get_hub
+
+from fastrelay.errors import PeerClosed, PeerTimeout, TlsFailed
+from fastrelay.runtime import clock
+
+READ, WRITE = 1, 2
+BUFFER = 64 * 1024
+_NOWAIT = socket.MSG_DONTWAIT
+_NOWAIT_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_BIND_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, so 28,000 is no limit per source
+_MAX_PARTS = 512  # iovec entries per sendmsg; the kernel refuses above 1,024 (UIO_MAXIOV)
+
+_buffer = bytearray(BUFFER)  # one per process: only filled and copied out between two switches
+_view = memoryview(_buffer)
+
+wheel = clock.DeadlineWheel()
+
+
+class Stream:
+    """One connection. `peer` is (host text, port) or ("unix", 0)."""
+
+    __slots__ = ("_late", "_reader", "_sock", "_task", "_tls", "_writer", "bucket", "deadline", "peer")
+
+    def __init__(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        self._sock = sock
+        self.peer = peer
+        self._tls: ssl.SSLSocket | None = None
+        self._reader = get_hub().loop.io(sock.fileno(), READ)
+        self._writer = None
+        self._task: greenlet.greenlet | None = None
+        self._late = False
+        self.deadline = clock.NEVER
+        self.bucket = 0
+
+    # -- deadlines ------------------------------------------------------------------------------------------------
+
+    def expire_in(self, seconds: float) -> None:
+        """From now on every wait together may take `seconds`; then the waiting task gets PeerTimeout."""
+        self.deadline = clock.now() + seconds
+        wheel.watch(self)
+
+    def expire_at(self, deadline: float) -> None:
+        """The same with a monotonic instant (clock.NEVER: no deadline)."""
+        self.deadline = deadline
+        wheel.watch(self)
+
+    def perish(self) -> None:
+        """The wheel's call: wake the waiter with PeerTimeout, or let its next wait fail."""
+        if self._task is None:
+            return
+        self._late = True
+        get_hub().loop.run_callback(self._resume, self._task)
+
+    def _resume(self, task: greenlet.greenlet) -> None:
+        still_waiting = self._task is task  # it may have been woken otherwise since
+        if still_waiting:
+            task.switch()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def read(self) -> bytes:
+        """What is there, 1 to 65,536 octets; waits for some. b"" when the peer has closed its side."""
+        if self._tls is not None:
+            return self._tls_read()
+        try:
+            count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
+        else:
+            return bytes(_view[:count])
+        while True:
+            self._wait(self._reader)
+            try:
+                count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
+            return bytes(_view[:count])
+
+    def read_waiting_first(self) -> bytes:
+        """`read` for where nothing can be there yet (a reply to what was just sent): waits before the first try."""
+        if self._tls is not None:
+            return self._tls_read()
+        while True:
+            self._wait(self._reader)
+            try:
+                count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
+            return bytes(_view[:count])
+
+    def is_quiet(self) -> bool:
+        """True while the peer has neither sent anything nor closed: an idle connection that may be used again."""
+        sock = self._sock
+        try:
+            if self._tls is not None and self._tls.pending():
+                return False
+            sock.recv_into(_buffer, 1, _NOWAIT | socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return False
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`, waiting as the peer takes it."""
+        if self._tls is not None:
+            self._tls_write(data)
+            return
+        try:
+            sent = self._sock.send(data, _NOWAIT_SEND)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise PeerClosed(f"connection lost while writing: {error.strerror}") from None
+        if sent != len(data):
+            self._write_rest(memoryview(data)[sent:])
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send several buffers in order with one system call where the kernel takes them all."""
+        if self._tls is not None:
+            for part in parts:
+                self._tls_write(part)
+            return
+        for start in range(0, len(parts), _MAX_PARTS):
+            some = parts[start : start + _MAX_PARTS]
+            try:
+                sent = self._sock.sendmsg(some, (), _NOWAIT_SEND)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise PeerClosed(f"connection lost while writing: {error.strerror}") from None
+            for part in some:
+                size = len(part)
+                if sent >= size:
+                    sent -= size
+                    continue
+                self._write_rest(memoryview(part)[sent:])
+                sent = 0
+
+    def _write_rest(self, rest: memoryview) -> None:
+        if self._writer is None:
+            self._writer = get_hub().loop.io(self._sock.fileno(), WRITE)
+        while rest:
+            self._wait(self._writer)
+            try:
+                sent = self._sock.send(rest, _NOWAIT_SEND)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerClosed(f"connection lost while writing: {error.strerror}") from None
+            rest = rest[sent:]
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait(self, watcher: Any) -> None:
+        if self._late:
+            raise PeerTimeout("deadline passed")
+        self._task = task = greenlet.getcurrent()
+        watcher.start(task.switch)
+        try:
+            get_hub().switch()
+        finally:
+            self._task = None
+            watcher.stop()
+        if self._late:
+            self._late = False
+            raise PeerTimeout("deadline passed")
+
+    # -- TLS ------------------------------------------------------------------------------------------------------
+
+    def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
+        """Handshake on this connection. Octets read before it belong to the plaintext dialogue: the caller drops them.
+
+        Raises TlsFailed with OpenSSL's reason; the connection is useless then.
+        """
+        plain = socket.socket(fileno=self._sock.detach())
+        plain.setblocking(False)
+        tls: ssl.SSLSocket | None = None
+        try:
+            tls = context.wrap_socket(
+                plain, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+            self._sock = tls
+            self._tls_step(tls.do_handshake)
+        except ssl.SSLError as error:
+            raise TlsFailed(f"TLS handshake failed: {error.reason or error}") from None
+        except OSError as error:
+            raise PeerClosed(f"connection lost in the TLS handshake: {error.strerror}") from None
+        finally:
+            if tls is None:
+                self._sock = plain
+        self._tls = tls
+
+    @property
+    def tls(self) -> ssl.SSLSocket | None:
+        """The TLS layer, for version(), cipher() and getpeercert(); None on a plaintext connection."""
+        return self._tls
+
+    def _tls_step(self, step: Callable[..., Any], *args: object) -> Any:
+        while True:
+            try:
+                return step(*args)
+            except ssl.SSLWantReadError:
+                self._wait(self._reader)
+            except ssl.SSLWantWriteError:
+                if self._writer is None:
+                    self._writer = get_hub().loop.io(self._sock.fileno(), WRITE)
+                self._wait(self._writer)
+
+    def _tls_read(self) -> bytes:
+        assert self._tls is not None
+        try:
+            octets: bytes = self._tls_step(self._tls.read, BUFFER)
+        except ssl.SSLZeroReturnError:
+            return b""
+        except (ssl.SSLError, OSError) as error:
+            raise PeerClosed(f"connection lost while reading: {error}") from None
+        return octets
+
+    def _tls_write(self, data: bytes | memoryview) -> None:
+        assert self._tls is not None
+        rest = memoryview(data)
+        while rest:
+            try:
+                sent = self._tls_step(self._tls.write, rest)
+            except (ssl.SSLError, OSError) as error:
+                raise PeerClosed(f"connection lost while writing: {error}") from None
+            rest = rest[sent:]
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """After `close`."""
+        return self._sock.fileno() < 0
+
+    def local_address(self) -> str:
+        """Our own address on this connection, as text; "" when unknown."""
+        try:
+            name = self._sock.getsockname()
+        except OSError:
+            return ""
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    def reset(self) -> None:
+        """Close at once with RST: for peers that must not linger in our tables."""
+        if not self.closed:
+            with contextlib.suppress(OSError):  # the peer was faster; close is all that is left
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
+    def close(self) -> None:
+        """Release the socket and its watchers; again is harmless."""
+        if self._sock.fileno() < 0:
+            return
+        wheel.forget(self)
+        self._reader.stop()
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+        self._sock.close()
+
+
+def connect(address: str, port: int, *, source: str = "", seconds: float = 30.0) -> Stream:
+    """Open a TCP connection to an address (text, either family; "unix:/path" for a local socket).
+
+    Raises PeerClosed with the system's words (refused, unreachable, ...), PeerTimeout after `seconds`.
+    """
+    sock, target = _client_socket(address, port)
+    try:
+        sock.setblocking(False)
+        if source:
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_NO_PORT, 1)
+            sock.bind((source, 0))
+        code = sock.connect_ex(target)
+    except OSError as error:
+        sock.close()
+        raise PeerClosed(f"cannot connect to {address} port {port}: {error.strerror or error}") from None
+    stream = Stream(sock, (address, port))
+    try:
+        if code == errno.EINPROGRESS:
+            stream.expire_in(seconds)
+            stream._writer = get_hub().loop.io(sock.fileno(), WRITE)
+            try:
+                stream._wait(stream._writer)
+            except PeerTimeout:
+                raise PeerTimeout(f"connect to {address} port {port} timed out after {seconds:g} s") from None
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise PeerClosed(f"cannot connect to {address} port {port}: {os.strerror(code)}")
+    except BaseException:
+        stream.close()
+        raise
+    stream.expire_at(clock.NEVER)
+    return stream
+
+
+def _client_socket(address: str, port: int) -> tuple[socket.socket, str | tuple[str, int]]:
+    if address.startswith("unix:"):
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address[5:]
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock, (address, port)
