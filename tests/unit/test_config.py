@@ -1,0 +1,97 @@
+"""config.py: every unit, every default, and one exact line for every way of being wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from fastrelay import config
+from fastrelay.config import Rate, load, parse, site_settings
+from fastrelay.errors import ConfigError
+
+
+def test_defaults_are_those_of_the_manual() -> None:
+    c = parse("")
+    assert c.spool.path == "/var/spool/fastrelay" and c.spool.durability == "fsync"
+    assert c.listeners[0].address == "127.0.0.1:2525" and c.listeners[0].max_message_size == 50 * 1024**2
+    assert c.delivery.connect_rate == Rate(100, 60) and c.delivery.connections == 10
+    assert c.retry.expire == 5 * 86400 and c.bounce.return_ == "headers"
+    assert c.server.hostname
+
+
+def test_units() -> None:
+    c = parse(
+        """
+        [server]
+        drain_timeout = "250ms"
+        [spool]
+        min_free = "10%"
+        inline_limit = "64KiB"
+        [bounce]
+        return = "full"
+        [delivery]
+        connect_rate = "20/s"
+        [[listener]]
+        address = "[::1]:25"
+        min_data_rate = "1KiB/s"
+        """
+    )
+    assert c.server.drain_timeout == 0.25 and c.spool.min_free == pytest.approx(0.1)
+    assert c.spool.inline_limit == 65536 and c.delivery.connect_rate == Rate(20, 1)
+    assert c.listeners[0].min_data_rate == 1024 and c.bounce.return_ == "full"
+
+
+def test_a_site_row_changes_only_what_it_names() -> None:
+    c = parse(
+        """
+        [delivery]
+        connections = 7
+        idle_timeout = "9s"
+        [[site]]
+        name = "google"
+        mx_suffix = [".google.com"]
+        connections = 5
+        """
+    )
+    assert site_settings(c, "google").connections == 5 and site_settings(c, "google").idle_timeout == 9
+    assert site_settings(c, "other").connections == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[spol]", 'x.toml: spol: unknown key, did you mean "spool"?'),
+        ("[spool]\npat = 'x'", 'x.toml: spool.pat: unknown key, did you mean "path"?'),
+        ("[[listener]]\nadress = 'x'", 'x.toml: listener[0].adress: unknown key, did you mean "address"?'),
+        ("[[listener]]\nclient_limit_set = true", "x.toml: listener[0].client_limit_set: unknown key"),
+        ("[[site]]\nname='a'\nconnection = 1", 'x.toml: site[0].connection: unknown key, did you mean "connections"?'),
+        ("[retry]\nfirst = '5 parsecs'", "x.toml: retry.first: '5 parsecs' is not understood: write it like"),
+        ("[spool]\ndurability = 'maybe'", "x.toml: spool.durability: invalid enum value 'maybe'"),
+        ("[server]\nworkers = 'two'", "x.toml: server.workers: expected `int`, got `str`"),
+        ("[delivery]\nconnect_rate = '100/fortnight'", "x.toml: delivery.connect_rate: '100/fortnight' is not"),
+        ("[[listener]]\naddress = '::1:25'", "x.toml: listener[0].address: '::1:25' is no address"),
+        ("[[listener]]\nrelay_from = ['10.0.0.0/33']", "x.toml: listener[0].relay_from: '10.0.0.0/33' does not"),
+        ("[[listener]]\ntls = 'required'", 'x.toml: listener[0].certificate: tls = "required" needs'),
+        ("[[route]]\ndomain = '*'\nnext_hop = []", "x.toml: route[0].next_hop: expected `array` of length >= 1"),
+        ("route = 5", "x.toml: route: write it as an array of tables: [[route]]"),
+        ("spool = 5", "x.toml: spool: must be a table"),
+        ("[spool", "x.toml: not TOML: "),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(text, "x.toml")
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read: No such file"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_without_root_and_file_the_users_directories_serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "none")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    c = load()
+    assert c.spool.path == str(tmp_path / "state/fastrelay/spool") and c.notes[0].startswith("no config file and not")
