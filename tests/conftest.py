@@ -1,0 +1,28 @@
+"""What all tests share: one printed seed for everything random, and a folder for certificates made once a run."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.peers.certificates import Authority
+
+SEED = int(os.environ.get("FASTRELAY_SEED", random.SystemRandom().randrange(2**32)))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {SEED} (repeat with FASTRELAY_SEED={SEED})"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """A random source of the run's seed; a failing test is repeated with FASTRELAY_SEED."""
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority for the run."""
+    folder: Path = tmp_path_factory.mktemp("certificates")
+    return Authority(folder)
