@@ -1,0 +1,158 @@
+"""smtp/data.py: one end of data and no other, however the octets are cut; what goes out comes back in the same."""
+
+import random
+
+import pytest
+
+from fastrelay.smtp.data import MAX_TEXT_LINE, Decoder, stuff
+
+
+def decode(pieces: list[bytes], *, mend: bool = False) -> tuple[bytes, bytes | None, Decoder]:
+    """Content, what followed the end of data (None: it never ended), the decoder."""
+    decoder = Decoder(mend=mend)
+    content = b""
+    for n, piece in enumerate(pieces):
+        got, rest = decoder.feed(piece)
+        content += got
+        if rest >= 0:
+            return content, piece[rest:] + b"".join(pieces[n + 1 :]), decoder
+    return content, None, decoder
+
+
+def bytewise(octets: bytes) -> list[bytes]:
+    return [octets[n : n + 1] for n in range(len(octets))]
+
+
+WHOLE = [
+    (b".\r\n", b"", b""),
+    (b"\r\n.\r\n", b"\r\n", b""),
+    (b"a\r\n.\r\n", b"a\r\n", b""),
+    (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", b"QUIT\r\n"),
+    (b"..\r\n.\r\n", b".\r\n", b""),
+    (b"...\r\n.\r\n", b"..\r\n", b""),
+    (b".a\r\n..b\r\n.\r\n", b"a\r\n.b\r\n", b""),
+    (b"a\r\n..\r\n..\r\n.\r\n.\r\n", b"a\r\n.\r\n.\r\n", b".\r\n"),
+    (b"a.\r\n.\r\n", b"a.\r\n", b""),
+]
+
+
+@pytest.mark.parametrize(("wire", "content", "rest"), WHOLE)
+def test_ends_where_it_must(wire: bytes, content: bytes, rest: bytes) -> None:
+    for pieces in ([wire], bytewise(wire), *([wire[:n], wire[n:]] for n in range(1, len(wire)))):
+        got, behind, decoder = decode(pieces)
+        assert (got, behind) == (content, rest), pieces
+        assert not decoder.bare and not decoder.long
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"a\n.\n",
+        b"a\n.\r\n",
+        b"a\r\n.\n",
+        b"a\r.\r",
+        b"a\r\n.\r",
+        b"a\r.\r\n",
+        b"a\r\n\0.\r\n",
+        b"a\r\n.\0\r\n",
+        b"a\r\n.\r\r\n",
+        b"a\r\r\n.\r\r\n",
+        b"\n.\r\n",
+        b"a\r\n. \r\n",
+    ],
+)
+def test_nothing_else_ends_a_message(wire: bytes) -> None:
+    for tail in (b"", b"more\r\n"):
+        for pieces in ([wire + tail], bytewise(wire + tail)):
+            assert decode(pieces)[1] is None, pieces
+    _, rest, decoder = decode([wire + b"x\r\n.\r\n"])
+    assert rest == b""
+    bare = wire.replace(b"\r\n", b"")
+    assert decoder.bare == (b"\r" in bare or b"\n" in bare)
+
+
+def test_bare_newlines_are_seen_at_every_cut() -> None:
+    for bad in (b"a\nb\r\n", b"a\rb\r\n", b"\n", b"\r", b"\r\r\n", b"a\r\n\n", b"a\r\n\r", b"\n\r\n", b"x\n\r"):
+        wire = bad + b"z\r\n.\r\n"
+        for n in range(len(wire)):
+            _, rest, decoder = decode([wire[:n], wire[n:]])
+            assert rest == b"" and decoder.bare, (bad, n)
+        _, rest, decoder = decode(bytewise(wire))
+        assert rest == b"" and decoder.bare, bad
+
+
+def test_mending_leaves_only_line_ends() -> None:
+    wire = b"A: 1\nB: 2\r\r\nC\r3\r\n\nx\n.\ny\r\n.\r\n"
+    want = b"A: 1\r\nB: 2 \r\nC 3\r\n\r\nx\r\n.\r\ny\r\n"
+    for pieces in ([wire], bytewise(wire), *([wire[:n], wire[n:]] for n in range(1, len(wire)))):
+        got, rest, decoder = decode(pieces, mend=True)
+        assert (got, rest) == (want, b""), pieces
+        assert decoder.bare
+
+
+def test_line_length_counts_crlf_but_not_the_transparency_dot() -> None:
+    fits = b"x" * (MAX_TEXT_LINE - 2) + b"\r\n"
+    for wire, long in (
+        (fits * 3, False),
+        (b"ab\r\n" + b"x" + fits, True),
+        (b".." + fits[1:], False),
+        (b"y" * 5_000 + b"\r\n", True),
+        (fits + b"x" * 998, False),
+    ):
+        end = b".\r\n" if wire.endswith(b"\r\n") else b"\r\n.\r\n"
+        for size in (1, 7, 999, 1000, 1001, 10_000):
+            whole = wire + end
+            _, rest, decoder = decode([whole[n : n + size] for n in range(0, len(whole), size)])
+            assert rest == b"" and decoder.long is long, (wire[:10], size)
+
+
+def test_a_whole_message_is_one_slice_and_large_pieces_pass_uncopied() -> None:
+    piece = (b"x" * 76 + b"\r\n") * 100
+    decoder = Decoder()
+    assert decoder.feed(piece)[0] is piece
+    assert decoder.feed(piece)[0] is piece
+
+
+def test_reset_forgets_everything() -> None:
+    decoder = Decoder()
+    decoder.feed(b"a\nb" + b"x" * 2_000 + b"\r")
+    assert decoder.bare and decoder.long
+    decoder.reset()
+    assert decoder.feed(b".\r\n") == (b"", 3) and not decoder.bare and not decoder.long
+
+
+@pytest.mark.parametrize(
+    ("parts", "wire"),
+    [
+        ([], b".\r\n"),
+        ([b""], b".\r\n"),
+        ([b"a\r\n"], b"a\r\n.\r\n"),
+        ([b"a"], b"a\r\n.\r\n"),
+        ([b".\r\n"], b"..\r\n.\r\n"),
+        ([b"a\r\n", b".b\r\n"], b"a\r\n..b\r\n.\r\n"),
+        ([b"a\r", b"\n.b\r\n"], b"a\r\n..b\r\n.\r\n"),
+        ([b"a", b"\r", b"\n", b".", b"\r", b"\n"], b"a\r\n..\r\n.\r\n"),
+        ([b"a\r\n.\r\n.\r\n"], b"a\r\n..\r\n..\r\n.\r\n"),
+        ([b"a", b".b\r\n"], b"a.b\r\n.\r\n"),
+    ],
+)
+def test_stuffing(parts: list[bytes], wire: bytes) -> None:
+    assert b"".join(stuff(parts)) == wire
+
+
+def test_stuffing_does_not_copy_what_has_no_dots() -> None:
+    part = b"Subject: x\r\n\r\nbody\r\n"
+    assert stuff([part])[0] is part
+
+
+def test_out_and_in_again_is_the_same(chance: random.Random) -> None:
+    alphabet = [b"\r\n", b".", b"a", b"\r\n.", b"..", b"bc"]
+    for _ in range(2_000):
+        content = b"".join(chance.choices(alphabet, k=chance.randrange(12)))
+        cuts = sorted(chance.randrange(len(content) + 1) for _ in range(3))
+        parts = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+        wire = b"".join(stuff(parts))
+        size = chance.randrange(1, 9)
+        got, rest, decoder = decode([wire[n : n + size] for n in range(0, len(wire), size)])
+        assert rest == b"" and not decoder.bare, content
+        assert got == (content if not content or content.endswith(b"\r\n") else content + b"\r\n")
