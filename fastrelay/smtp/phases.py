@@ -1,0 +1,84 @@
+"""Where a dialogue stands, on both sides, and how long each stand may last (RFC 5321 4.5.3.2). Tables, no code.
+
+Server: `State` and TRANSITIONS, the only place that says what may follow what. A step without an entry for the present
+state is out of order: 503 with the words of OUT_OF_ORDER. Client: CLIENT_SECONDS, one row per phase of an outcome.
+"""
+
+import enum
+
+from fastrelay.mail.outcome import Phase
+
+
+class State(enum.IntEnum):
+    """How far the client has come."""
+
+    START = 0  # connected, no HELO or EHLO yet
+    READY = 1  # introduced, no transaction
+    MAIL = 2  # sender accepted
+    RCPT = 3  # at least one recipient accepted
+    CONTENT = 4  # 354 was said, the message is on its way
+    CLOSED = 5  # the last reply is said; nothing more is read
+
+
+class Step(enum.IntEnum):
+    """What moves a dialogue on. Each is taken only when it succeeded."""
+
+    HELLO = 0
+    MAIL = 1
+    RCPT = 2
+    DATA = 3
+    END = 4  # the message was taken, refused or spoiled: either way the transaction is over
+    RESET = 5
+    TLS = 6
+    CLOSE = 7
+
+
+_OPEN = (State.START, State.READY, State.MAIL, State.RCPT, State.CONTENT)
+
+TRANSITIONS: dict[Step, dict[State, State]] = {
+    # EHLO in a transaction resets it (RFC 5321 4.1.4)
+    Step.HELLO: dict.fromkeys((State.START, State.READY, State.MAIL, State.RCPT), State.READY),
+    Step.MAIL: {State.READY: State.MAIL},
+    Step.RCPT: {State.MAIL: State.RCPT, State.RCPT: State.RCPT},
+    Step.DATA: {State.RCPT: State.CONTENT},
+    Step.END: {State.CONTENT: State.READY},
+    Step.RESET: {
+        State.START: State.START,
+        State.READY: State.READY,
+        State.MAIL: State.READY,
+        State.RCPT: State.READY,
+    },
+    Step.TLS: {State.READY: State.START},  # all that was said in plaintext is forgotten (RFC 3207 4.2)
+    Step.CLOSE: dict.fromkeys(_OPEN, State.CLOSED),
+}
+
+OUT_OF_ORDER: dict[Step, dict[State, str]] = {
+    Step.MAIL: {State.START: "EHLO first", State.MAIL: "sender already given", State.RCPT: "sender already given"},
+    Step.RCPT: {State.START: "EHLO first", State.READY: "MAIL first"},
+    Step.DATA: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "no valid recipients"},
+    Step.TLS: {
+        State.START: "EHLO first",
+        State.MAIL: "not in a transaction",
+        State.RCPT: "not in a transaction",
+    },
+}
+
+# -- how long ---------------------------------------------------------------------------------------------------------
+
+SERVER_COMMAND_SECONDS = 300.0  # RFC 5321 4.5.3.2.7: at least 5 minutes for the next command
+SERVER_BLOCK_SECONDS = 180.0  # the client's own wait for a block to be taken is 3 minutes (4.5.3.2.5): no block
+# comes later than that from a peer that keeps the rules
+SERVER_CLOSING_SECONDS = 10.0  # for a last reply (421, 221) to leave; no RFC: the connection ends either way
+
+CLIENT_SECONDS: dict[Phase, float] = {
+    Phase.CONNECT: 30.0,  # no RFC figure; Linux gives up after 127 s, the next host should have its turn before
+    Phase.BANNER: 300.0,  # 4.5.3.2.1
+    Phase.EHLO: 300.0,  # as MAIL
+    Phase.STARTTLS: 120.0,  # no RFC figure; a handshake is three flights
+    Phase.AUTH: 180.0,  # RFC 4954 4 asks for at least 3 minutes on the server's side
+    Phase.MAIL: 300.0,  # 4.5.3.2.2
+    Phase.RCPT: 300.0,  # 4.5.3.2.3
+    Phase.DATA: 120.0,  # 4.5.3.2.4
+    Phase.CONTENT: 180.0,  # 4.5.3.2.5, each block
+    Phase.DOT: 600.0,  # 4.5.3.2.6: shorter, and a slow receiver makes duplicates
+}

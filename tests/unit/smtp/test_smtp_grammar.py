@@ -1,0 +1,193 @@
+"""smtp/grammar.py: what is an address, a parameter, a name; and everything else is Malformed."""
+
+import pytest
+
+from fastrelay.smtp import grammar
+from fastrelay.smtp.grammar import Malformed
+
+GOOD_MAILBOXES = [
+    "a@b",
+    "user@example.org",
+    "User.Name+tag@Sub.Example.ORG",
+    "!#$%&'*+-/=?^_`{|}~@example.org",
+    '"quoted local"@example.org',
+    '"a@b"@example.org',
+    '"a\\"b"@example.org',
+    '">"@example.org',
+    "user@[192.0.2.1]",
+    "user@[IPv6:2001:db8::1]",
+    "user@[ipv6:::1]",
+    "x" * 64 + "@example.org",
+    "u@" + ".".join(["a" * 62] * 3),
+    "user%elsewhere.test@example.org",
+    "elsewhere.test!user@example.org",
+    "u@xn--bcher-kva.example",
+    "u@1-2.3",
+]
+
+BAD_MAILBOXES = [
+    "",
+    "user",
+    "@",
+    "user@",
+    "@example.org",
+    ".user@example.org",
+    "user.@example.org",
+    "us..er@example.org",
+    "us er@example.org",
+    "us(er)@example.org",
+    "us,er@example.org",
+    "a@b@c",
+    'a"b@example.org',
+    '"a"b@example.org',
+    '"a@example.org',
+    '"a\\"@example.org',
+    "user@example..org",
+    "user@.example.org",
+    "user@example.org.",
+    "user@-example.org",
+    "user@example-.org",
+    "user@example.-org",
+    "user@exam_ple.org",
+    "user@ex ample.org",
+    "user@" + "a" * 64 + ".org",
+    "user@" + ".".join(["a" * 60] * 5),
+    "x" * 65 + "@example.org",
+    "user@[192.0.2.1",
+    "user@[192.0.2.256]",
+    "user@[192.0.2.1]x",
+    "user@[]",
+    "user@[IPv6:]",
+    "user@[IPv6:fe80::1%eth0]",
+    "user@[2001:db8::1]",
+    "user@[X-tag:1]",
+    "user@192.0.2.1]",
+]
+
+
+@pytest.mark.parametrize("text", GOOD_MAILBOXES)
+def test_a_mailbox_is_itself(text: str) -> None:
+    octets = text.encode()
+    between, rest = grammar.path(b"TO:<" + octets + b"> A=1", b"TO:")
+    assert (between, rest) == (octets, b" A=1")
+    assert grammar.mailbox(between) == text
+
+
+@pytest.mark.parametrize("text", BAD_MAILBOXES)
+def test_what_is_no_mailbox(text: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        grammar.mailbox(text.encode())
+    assert caught.value.part == "path"
+
+
+@pytest.mark.parametrize("octet", [*range(0x20), 0x7F, 0x80, 0xFF])
+def test_no_control_and_no_eight_bit_octet_passes(octet: int) -> None:
+    bad = bytes((octet,))
+    for where in (b"us" + bad + b"er@example.org", b"user@exa" + bad + b"mple.org"):
+        with pytest.raises(Malformed):
+            grammar.mailbox(where)
+    with pytest.raises(Malformed):
+        grammar.client_name(b"a" + bad + b"b")
+    with pytest.raises(Malformed):
+        grammar.parameters(b" X=a" + bad + b"b")
+
+
+@pytest.mark.parametrize(
+    ("routed", "address"),
+    [
+        (b"@a.test:user@example.org", "user@example.org"),
+        (b"@a.test,@b.test:user@example.org", "user@example.org"),
+        (b'@a.test:"x:y"@example.org', '"x:y"@example.org'),
+        (b"@[192.0.2.1]:user@example.org", "user@example.org"),
+    ],
+)
+def test_source_routes_are_dropped(routed: bytes, address: str) -> None:
+    assert grammar.mailbox(routed) == address
+
+
+@pytest.mark.parametrize("bad", [b"@a.test", b"@a.test,b.test:u@c", b"@:u@c", b"@a_b:u@c", b"@a.test:", b"@a:@b:u@c"])
+def test_source_routes_are_checked(bad: bytes) -> None:
+    with pytest.raises(Malformed):
+        grammar.mailbox(bad)
+
+
+@pytest.mark.parametrize(
+    ("argument", "between", "rest"),
+    [
+        (b"FROM:<>", b"", b""),
+        (b"from:<a@b>", b"a@b", b""),
+        (b"From: <a@b> SIZE=1", b"a@b", b" SIZE=1"),
+        (b'FROM:<"> x"@b> SIZE=1', b'"> x"@b', b" SIZE=1"),
+    ],
+)
+def test_paths(argument: bytes, between: bytes, rest: bytes) -> None:
+    assert grammar.path(argument, b"FROM:") == (between, rest)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        b"",
+        b"FROM",
+        b"FROM:",
+        b"FROM a@b",
+        b"FROM:a@b",
+        b"FROM:<a@b",
+        b"FROM:a@b>",
+        b"FROM :<a@b>",
+        b"TO:<a@b>",
+        b"FROM:<a@b>SIZE=1",
+        b"FROM:<a@b>>",
+        b'FROM:<"a@b>',
+        b"FROM:<" + b"a" * 250 + b"@b.cd>",
+    ],
+)
+def test_what_is_no_path(argument: bytes) -> None:
+    with pytest.raises(Malformed) as caught:
+        grammar.path(argument, b"FROM:")
+    assert caught.value.part == "path"
+
+
+def test_parameters() -> None:
+    assert grammar.parameters(b"") == {}
+    assert grammar.parameters(b" SIZE=10 body=8BITMIME smtputf8") == {"SIZE": "10", "BODY": "8BITMIME", "SMTPUTF8": ""}
+    assert grammar.parameters(b"  X-a=b ") == {"X-A": "b"}
+
+
+@pytest.mark.parametrize("bad", [b" =x", b" A=", b" A=b=c", b" A_B=c", b" -A=c", b" A=1 a=2", b" \xc3\xa9=1"])
+def test_bad_parameters(bad: bytes) -> None:
+    with pytest.raises(Malformed) as caught:
+        grammar.parameters(bad)
+    assert caught.value.part == "parameter"
+
+
+def test_numbers_are_bounded() -> None:
+    assert grammar.number("00000000000000000001", 20) == 1
+    for bad in ("", "-1", "+1", "1_0", "x", "٣", "1" * 21, " 1"):
+        with pytest.raises(Malformed):
+            grammar.number(bad, 20)
+
+
+def test_xtext_is_decoded_once_and_checked_again() -> None:
+    assert grammar.xtext("rfc822+3Ba+40b.c") == "rfc822;a@b.c"
+    assert grammar.xtext("+2B41") == "+41"
+    for bad in ("+", "+4", "+4g", "+4a", "a=b", "a b", "a+0D+0Ab", "+00", "+FF", "é"):
+        with pytest.raises(Malformed):
+            grammar.xtext(bad)
+
+
+def test_client_names() -> None:
+    for good in (
+        "localhost",
+        "my_pc.example",
+        "192.0.2.1",
+        "mail.example.org.",
+        "[192.0.2.1]",
+        "[IPv6:::1]",
+        "a" * 255,
+    ):
+        assert grammar.client_name(good.encode()) == good
+    for bad in ("", "two words", "(comment)", "a;b", "<a>", "[x]", "a" * 256, "a,b", 'a"b', "a\\b"):
+        with pytest.raises(Malformed) as caught:
+            grammar.client_name(bad.encode())
+        assert caught.value.part == "name"
