@@ -76,7 +76,7 @@ def ask(question: Question, ident: int, *, edns: bool = True) -> bytes:
 def read(octets: bytes, sent: bytes, question: Question) -> Reading:
     """Judge `octets` as the reply to `sent`, which asked `question`."""
     if len(octets) < 12:
-        return BROKEN
+        return NOT_OURS
     _, flags, asked, answers, authority, _ = _HEADER.unpack_from(octets)
     end = 12 + len(question.name) + 6  # a name takes two octets more on the wire than in text; type and class, four
     if octets[:2] != sent[:2] or not flags & _RESPONSE or flags & _OPCODE:
@@ -148,10 +148,9 @@ class _Sections:
             return Reading(Verdict.ANSWER, answer)
         said = [seconds for owner, seconds in self.soa if _is_below(name, owner)]
         status = Status.NO_NAME if rcode == 3 else Status.NO_DATA
-        answer = Answer(
-            question.name, question.rdtype, status, ttl=min([ttl, *said]) if said else 0, chain=links, secure=secure
-        )
         follow = name if links and rcode == 0 and not said else ""
+        ttl = min([ttl, *said]) if said or follow else 0
+        answer = Answer(question.name, question.rdtype, status, ttl=ttl, chain=links, secure=secure)
         return Reading(Verdict.ANSWER, answer, follow)
 
 
