@@ -305,6 +305,14 @@ def parse_address(text: str, key: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def parse_quantity(text: str, unit: Literal["duration", "size", "share"], key: str) -> float:
+    """Seconds of "30s", octets of "64MiB", 0..1 of "5%", as in the file. ConfigError naming `key` else."""
+    try:
+        return float(_in_unit(unit, text))
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
 def parse(text: str, source: str = "config") -> Config:
     """The Config a TOML text means. ConfigError starts with `source`."""
     try:
