@@ -1,0 +1,326 @@
+"""Control: the verbs on one slot. What each promises stands in the package's docstring.
+
+Errors are answers: {"error", "code"}: 64 for a request that makes no sense, 75 when the records cannot be written.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from fastrelay.control import views
+from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, hastened, held, removed
+from fastrelay.errors import FastrelayError, MachineShort, MisuseError
+from fastrelay.eventlog import EventLog
+from fastrelay.mail import ident as idents
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.state import State
+from fastrelay.runtime import clock, tasks
+
+SLICE = 0.005  # seconds of work before others get a turn
+BUDGET = 1.0  # seconds per answer: half of what the admin process waits for a worker
+_LOOKS = 32  # messages between two looks at the clock
+_BATCH = 256  # messages whose records are synced together
+
+
+class Strongbox(Protocol):
+    """What the verbs need of the spool (spool/store.py). record_synced changes `state` at once, then waits."""
+
+    def page(self, after: bytes | None, limit: int) -> list[bytes]: ...
+    def envelope(self, ident: bytes) -> Envelope | None: ...
+    def state(self, ident: bytes) -> State: ...
+    def read(self, ident: bytes) -> Any: ...
+    def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None: ...
+    def __len__(self) -> int: ...
+
+
+class Schedule(Protocol):
+    """What the verbs need of the schedule (schedule/scheduler.py)."""
+
+    def items(self, ident: bytes) -> list[Any]: ...
+    def due_wall(self, item: Any) -> float: ...
+    def add(
+        self,
+        ident: bytes,
+        domain: str,
+        indices: tuple[int, ...],
+        *,
+        expires: float,
+        due: float = 0.0,
+        attempts: int = 0,
+        held: bool = False,
+    ) -> None: ...
+    def hold(self, ident: bytes) -> bool: ...
+    def release(self, ident: bytes, due: float = 0.0) -> bool: ...
+    def remove(self, ident: bytes) -> bool: ...
+    def retry(self, ident: bytes) -> bool: ...
+
+
+class Control:
+    """The verbs of one slot.
+
+    site_of: recipient domain -> site as far as it is known now. parts: name -> statistics(), for `status`. rest: lets
+    others work between two slices (offline there is nobody to let).
+    """
+
+    __slots__ = ("_eventlog", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
+
+    def __init__(
+        self,
+        slot: int,
+        store: Strongbox,
+        schedule: Schedule | None,
+        *,
+        eventlog: EventLog | None = None,
+        site_of: SiteOf = lambda domain: "",
+        parts: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
+        rest: Callable[[float], None] = tasks.sleep,
+    ) -> None:
+        self.slot = slot
+        self._store = store
+        self._schedule = schedule
+        self._eventlog = eventlog
+        self._site_of = site_of
+        self._parts = dict(parts or {})
+        self._rest = rest
+
+    def answer(self, request: object) -> dict[str, Any]:
+        """The answer to a decoded request. Waits; errors are answers."""
+        try:
+            wanted = msgspec.convert(request, Request)
+            verb = _VERBS.get(wanted.verb)
+            if verb is None:
+                raise MisuseError(f"no verb {wanted.verb!r}; there are {', '.join(sorted(_VERBS))}")
+            return {"slot": self.slot, **verb(self, wanted)}
+        except msgspec.ValidationError as error:
+            return {"slot": self.slot, "error": f"bad request: {error}", "code": 64}
+        except MachineShort as error:
+            return {"slot": self.slot, "error": str(error), "code": 75}
+        except FastrelayError as error:
+            return {"slot": self.slot, "error": str(error), "code": 64 if isinstance(error, MisuseError) else 70}
+
+    # -- looking on -----------------------------------------------------------------------------------------------
+
+    def _status(self, request: Request) -> dict[str, Any]:
+        parts = {name: dict(read()) for name, read in self._parts.items()}
+        return {"pid": os.getpid(), "messages": len(self._store), **parts}
+
+    def _show(self, request: Request) -> dict[str, Any]:
+        ident = idents.from_text(request.select.id)
+        one = self._look(ident, request)
+        if one is None:
+            return {"found": False}
+        try:
+            headers = views.header_text(self._store.read(ident).parts)
+        except FastrelayError as error:
+            headers = f"(unreadable: {error})"
+        again = self._look(ident, request)  # reading may have waited
+        if again is None:
+            return {"found": False}
+        places = {item.domain: item.place.name.lower() for item in self._items(ident)}
+        return {"found": True, **views.detail(again, places, self._site_of, headers)}
+
+    def _list(self, request: Request) -> dict[str, Any]:
+        rows: list[dict[str, Any]] = []
+
+        def take(one: Found) -> None:
+            rows.append(views.row(one, {item.place.name.lower() for item in self._items(one.ident)}))
+
+        cursor = self._scan(request, take, _within(request.limit))
+        return {"rows": rows, "next": cursor}
+
+    def _summary(self, request: Request) -> dict[str, Any]:
+        tally = views.Tally()
+        cursor = self._scan(request, tally.add, 0)
+        return {**tally.result(self._site_of), "next": cursor}
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def _retry(self, request: Request) -> dict[str, Any]:
+        def change(found: list[Found]) -> None:
+            now = clock.wall()
+            self._store.record_synced([(one.ident, hastened(one, now)) for one in found])
+            if self._schedule is not None:
+                for one in found:
+                    self._schedule.retry(one.ident)
+
+        return self._change(request, change)
+
+    def _hold(self, request: Request) -> dict[str, Any]:
+        if not request.reason:
+            raise MisuseError("a hold needs a reason: whoever finds it later will want to know")
+
+        def change(found: list[Found]) -> None:
+            if self._schedule is not None:
+                for one in found:
+                    self._schedule.hold(one.ident)
+            self._store.record_synced([(one.ident, held(one, request.reason)) for one in found])
+            self._log("AdminHold", found, request)
+
+        return self._change(request, change)
+
+    def _release(self, request: Request) -> dict[str, Any]:
+        def change(found: list[Found]) -> None:
+            self._store.record_synced([(one.ident, held(one, "")) for one in found])
+            if self._schedule is not None:
+                for one in found:
+                    self._schedule.release(one.ident)
+            self._log("AdminRelease", found, request)
+
+        return self._change(request, change, lambda one: bool(one.state.held))
+
+    def _remove(self, request: Request) -> dict[str, Any]:
+        def change(found: list[Found]) -> None:
+            off = [(one, self._stop(one.ident)) for one in found]
+            try:
+                self._store.record_synced([(one.ident, removed(one)) for one in found])
+            except BaseException:
+                for one, standing in off:
+                    self._put_back(one.ident, standing, ())
+                raise
+            for one, standing in off:
+                self._put_back(one.ident, standing, one.indices)
+            self._log("AdminRemove", found, request)
+
+        return self._change(request, change)
+
+    def _change(
+        self,
+        request: Request,
+        change: Callable[[list[Found]], None],
+        wanted: Callable[[Found], bool] = lambda one: True,
+    ) -> dict[str, Any]:
+        """Find, then change batch by batch. Each batch is looked at anew: between two of them, mail went on."""
+        if not request.select.says_something:
+            raise MisuseError("say which mail: an ID, --domain, --site, --sender, --older-than or --all")
+        found: list[bytes] = []
+        cursor = self._scan(request, lambda one: found.append(one.ident), _within(request.limit))
+        changed = busy = 0
+        for start in range(0, len(found), _BATCH):
+            batch = []
+            for ident in found[start : start + _BATCH]:
+                one = self._look(ident, request)
+                if one is None or not one.indices or not wanted(one):
+                    continue
+                if any(item.place.name == "RUNNING" for item in self._items(ident)):
+                    busy += 1
+                else:
+                    batch.append(one)
+            if batch:
+                change(batch)
+                changed += len(batch)
+        return {"changed": changed, "busy": busy, "next": cursor}
+
+    def _stop(self, ident: bytes) -> list["_Standing"]:
+        """Take a message off the schedule, so that no attempt begins while its record is being synced."""
+        if self._schedule is None:
+            return []
+        lag = clock.wall() - clock.now()
+        standing = [
+            _Standing(
+                item.domain,
+                item.indices,
+                item.attempts,
+                self._schedule.due_wall(item) if item.place.name == "WAITING" else 0.0,
+                item.expires + lag,
+                item.place.name == "HELD",
+            )
+            for item in self._schedule.items(ident)
+        ]
+        self._schedule.remove(ident)
+        return standing
+
+    def _put_back(self, ident: bytes, standing: list["_Standing"], gone: tuple[int, ...]) -> None:
+        """Schedule again what was not removed."""
+        if self._schedule is None:
+            return
+        for one in standing:
+            indices = tuple(index for index in one.indices if index not in gone)
+            if indices:
+                self._schedule.add(
+                    ident, one.domain, indices, expires=one.expires, due=one.due, attempts=one.attempts, held=one.held
+                )
+
+    def _log(self, kind: str, found: list[Found], request: Request) -> None:
+        if self._eventlog is None:
+            return
+        for one in found:
+            for index in one.indices:
+                self._eventlog.write(
+                    kind,
+                    id=one.ident,
+                    sender=one.envelope.sender,
+                    recipient=one.envelope.recipients[index].address,
+                    reason=request.reason,
+                    who=request.who,
+                )
+
+    # -- looking through the queue --------------------------------------------------------------------------------
+
+    def _scan(self, request: Request, take: Callable[[Found], object], most: int) -> str | None:
+        """Hand up to `most` selected messages (0 = all) to `take`, in id order; the cursor, None at the end."""
+        if request.select.id:
+            one = self._look(idents.from_text(request.select.id), request)
+            if one is not None and one.indices:
+                take(one)
+            return None
+        after = idents.from_text(request.after) if request.after else None
+        started = resumed = clock.now()
+        looked = taken = 0
+        while page := self._store.page(after, PAGE):
+            for ident in page:
+                after = ident
+                one = self._look(ident, request)
+                if one is not None and one.indices:
+                    take(one)
+                    taken += 1
+                    if taken == most:
+                        return idents.to_text(after)
+                looked += 1
+                if looked % _LOOKS == 0 and clock.now() - resumed >= SLICE:
+                    if clock.now() - started >= BUDGET:
+                        return idents.to_text(after)
+                    self._rest(SLICE)
+                    resumed = clock.now()
+            if len(page) < PAGE:
+                break
+        return None
+
+    def _look(self, ident: bytes, request: Request) -> Found | None:
+        """The message as it stands now; None when it is not here. indices () when it is not selected."""
+        envelope = self._store.envelope(ident)
+        if envelope is None:
+            return None
+        state = self._store.state(ident)
+        return Found(ident, envelope, state, chosen(request.select, envelope, state, clock.wall(), self._site_of))
+
+    def _items(self, ident: bytes) -> list[Any]:
+        return self._schedule.items(ident) if self._schedule is not None else []
+
+
+class _Standing(NamedTuple):
+    """How one item of a message stood on the schedule. due, expires: wall seconds; due 0 = now."""
+
+    domain: str
+    indices: tuple[int, ...]
+    attempts: int
+    due: float
+    expires: float
+    held: bool
+
+
+def _within(limit: int) -> int:
+    return min(max(limit, 1), PAGE)
+
+
+_VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
+    "status": Control._status,
+    "summary": Control._summary,
+    "list": Control._list,
+    "show": Control._show,
+    "retry": Control._retry,
+    "hold": Control._hold,
+    "release": Control._release,
+    "remove": Control._remove,
+}

@@ -1,0 +1,286 @@
+"""The verbs against a spool and a schedule that live in dicts."""
+
+import enum
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastrelay.config import Log
+from fastrelay.control import Control, verbs
+from fastrelay.errors import MachineShort, SpoolDamaged
+from fastrelay.eventlog import EventLog
+from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.runtime import clock
+
+
+class Place(enum.IntEnum):
+    WAITING = 1
+    RUNNING = 4
+    HELD = 5
+
+
+class Item:
+    def __init__(self, domain: str, indices: tuple[int, ...], due: float, attempts: int, expires: float) -> None:
+        self.domain, self.indices, self.due, self.attempts, self.expires = domain, indices, due, attempts, expires
+        self.place = Place.WAITING
+
+
+class Message:
+    parts = [b"Received: x\r\n", b"Subject: hello\r\n\r\nbody"]
+
+
+class Spool:
+    def __init__(self) -> None:
+        self.open: dict[bytes, tuple[Envelope, State]] = {}
+        self.fails = False
+        self.damaged = False
+
+    def page(self, after: bytes | None, limit: int) -> list[bytes]:
+        return sorted(ident for ident in self.open if after is None or ident > after)[:limit]
+
+    def envelope(self, ident: bytes) -> Envelope | None:
+        return self.open[ident][0] if ident in self.open else None
+
+    def state(self, ident: bytes) -> State:
+        return self.open[ident][1]
+
+    def read(self, ident: bytes) -> Message:
+        if self.damaged:
+            raise SpoolDamaged("body checksum")
+        return Message()
+
+    def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None:
+        if self.fails:
+            raise MachineShort("no room")
+        for ident, state in records:
+            envelope, before = self.open[ident]
+            assert state.version == before.version + 1
+            self.open[ident] = (envelope, state)
+            if state.ended:
+                del self.open[ident]
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+
+class Schedule:
+    def __init__(self) -> None:
+        self.table: dict[bytes, list[Item]] = {}
+        self.calls: list[tuple[str, bytes]] = []
+
+    def items(self, ident: bytes) -> list[Item]:
+        return list(self.table.get(ident, ()))
+
+    def due_wall(self, item: Item) -> float:
+        return item.due
+
+    def add(
+        self, ident: bytes, domain: str, indices: tuple[int, ...], *, expires: float, due: float = 0.0,
+        attempts: int = 0, held: bool = False,
+    ) -> None:  # fmt: skip
+        item = Item(domain, indices, due, attempts, clock.now() + expires - clock.wall())
+        item.place = Place.HELD if held else Place.WAITING
+        self.table.setdefault(ident, []).append(item)
+
+    def hold(self, ident: bytes) -> bool:
+        self.calls.append(("hold", ident))
+        return True
+
+    def release(self, ident: bytes, due: float = 0.0) -> bool:
+        self.calls.append(("release", ident))
+        return True
+
+    def remove(self, ident: bytes) -> bool:
+        return self.table.pop(ident, None) is not None
+
+    def retry(self, ident: bytes) -> bool:
+        self.calls.append(("retry", ident))
+        return True
+
+
+class Slot:
+    """Ten messages: m to u<m>@a.example, and the odd ones to v<m>@b.example too."""
+
+    def __init__(self, tmp_path: Path, *, offline: bool = False) -> None:
+        self.spool, self.schedule = Spool(), Schedule()
+        self.created = clock.wall() - 3600
+        for n in range(10):
+            domains = ("a.example", "b.example") if n % 2 else ("a.example",)
+            recipients = tuple(Recipient(f"u{n}@{domain}") for domain in domains)
+            ident = bytes(15) + bytes([n])
+            due = self.created + 7200
+            self.spool.open[ident] = (
+                Envelope("s@x.example", recipients, self.created + n, size=10),
+                State(1, tuple(Waiting(2, due, "451 later") for _ in domains)),
+            )
+            for index, domain in enumerate(domains):
+                self.schedule.add(ident, domain, (index,), expires=self.created + 99999, due=due, attempts=2)
+        self.events = tmp_path / "events"
+        self.rests: list[float] = []
+        self.control = Control(
+            7,
+            self.spool,
+            None if offline else self.schedule,
+            eventlog=EventLog(Log(events=str(self.events))),
+            site_of=lambda domain: {"b.example": "big"}.get(domain, ""),
+            parts={"spool": lambda: {"segments": 3}},
+            rest=self.rests.append,
+        )
+
+    def ask(self, verb: str, /, **request: Any) -> dict[str, Any]:
+        return self.control.answer({"verb": verb, **request})
+
+    def state(self, n: int) -> State:
+        return self.spool.open[bytes(15) + bytes([n])][1]
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Slot:
+    return Slot(tmp_path)
+
+
+def ident(n: int) -> bytes:
+    return bytes(15) + bytes([n])
+
+
+def test_status_brings_the_parts(slot: Slot) -> None:
+    answer = slot.ask("status")
+    assert answer["slot"] == 7
+    assert answer["messages"] == 10
+    assert answer["spool"] == {"segments": 3}
+
+
+def test_summary_counts_by_domain(slot: Slot) -> None:
+    answer = slot.ask("summary")
+    assert (answer["messages"], answer["recipients"], answer["next"]) == (10, 15, None)
+    assert answer["domains"]["b.example"]["messages"] == 5
+    assert answer["domains"]["b.example"]["site"] == "big"
+
+
+def test_lists_are_keyset_pages(slot: Slot) -> None:
+    first = slot.ask("list", limit=4)
+    assert [row["id"] for row in first["rows"]] == [ident(n).hex() for n in range(4)]
+    assert first["next"] == ident(3).hex()
+    rest = slot.ask("list", after=first["next"], select={"site": "big"})
+    assert [row["recipient"] for row in rest["rows"]] == [f"u{n}@b.example" for n in (5, 7, 9)]
+    assert rest["next"] is None
+    assert rest["rows"][0]["places"] == ["waiting"]
+
+
+def test_a_page_that_meets_the_limit_exactly_goes_on_to_an_empty_one(slot: Slot) -> None:
+    full = slot.ask("list", limit=10)
+    assert slot.ask("list", after=full["next"]) == {"slot": 7, "rows": [], "next": None}
+
+
+def test_long_looks_rest_and_stop_at_the_budget(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "_LOOKS", 1)
+    ticks = iter(range(1000))
+    monkeypatch.setattr(clock, "now", lambda: next(ticks) * 0.2)
+    answer = slot.ask("list")
+    assert slot.rests
+    assert 0 < len(answer["rows"]) < 10
+    assert answer["next"] == answer["rows"][-1]["id"]
+
+
+def test_show_tells_everything(slot: Slot) -> None:
+    answer = slot.ask("show", select={"id": ident(3).hex()})
+    assert answer["found"]
+    assert answer["headers"] == "Received: x\r\nSubject: hello\r\n"
+    assert [(r["address"], r["place"], r["site"]) for r in answer["recipients"]] == [
+        ("u3@a.example", "waiting", ""),
+        ("u3@b.example", "waiting", "big"),
+    ]
+    assert slot.ask("show", select={"id": "f" * 32}) == {"slot": 7, "found": False}
+    slot.spool.damaged = True
+    assert slot.ask("show", select={"id": ident(3).hex()})["headers"] == "(unreadable: body checksum)"
+
+
+def test_retry_is_recorded_then_scheduled(slot: Slot) -> None:
+    before = clock.wall()
+    answer = slot.ask("retry", select={"domain": "b.example"})
+    assert (answer["changed"], answer["busy"], answer["next"]) == (5, 0, None)
+    waiting = slot.state(3).recipients
+    assert waiting[0] == Waiting(2, slot.created + 7200, "451 later")
+    assert isinstance(waiting[1], Waiting)
+    assert waiting[1].due >= before
+    assert slot.schedule.calls == [("retry", ident(n)) for n in (1, 3, 5, 7, 9)]
+
+
+def test_remove_ends_whole_messages(slot: Slot) -> None:
+    answer = slot.ask("remove", select={"id": ident(4).hex()}, reason="spam", who="root")
+    assert answer["changed"] == 1
+    assert ident(4) not in slot.spool.open
+    assert ident(4) not in slot.schedule.table
+    record = json.loads(slot.events.read_text())
+    assert (record["type"], record["id"], record["recipient"]) == ("AdminRemove", ident(4).hex(), "u4@a.example")
+    assert (record["reason"], record["who"]) == ("spam", "root")
+
+
+def test_remove_by_domain_leaves_the_other_recipients_scheduled_as_they_were(slot: Slot) -> None:
+    before = slot.schedule.items(ident(3))[1]
+    assert slot.ask("remove", select={"domain": "a.example"})["changed"] == 10
+    assert len(slot.spool.open) == 5
+    assert slot.state(3).recipients[0] == int(Status.REMOVED)
+    (item,) = slot.schedule.items(ident(3))
+    assert (item.domain, item.indices, item.due, item.attempts) == ("b.example", (1,), before.due, 2)
+    assert item.expires == pytest.approx(before.expires, abs=1.0)
+
+
+def test_what_is_in_delivery_is_left_alone_and_counted(slot: Slot) -> None:
+    slot.schedule.table[ident(3)][0].place = Place.RUNNING
+    before = slot.state(3)
+    for verb in ("retry", "remove", "hold"):
+        answer = slot.ask(verb, select={"id": ident(3).hex()}, reason="r")
+        assert (answer["changed"], answer["busy"]) == (0, 1), verb
+    assert slot.state(3) == before
+
+
+def test_a_failed_record_changes_nothing(slot: Slot) -> None:
+    slot.spool.fails = True
+    slot.schedule.table[ident(2)][0].place = Place.HELD
+    answer = slot.ask("remove", select={"all": True})
+    assert answer == {"slot": 7, "error": "no room", "code": 75}
+    assert len(slot.spool.open) == 10
+    assert len(slot.schedule.items(ident(3))) == 2
+    assert slot.schedule.items(ident(2))[0].place is Place.HELD
+
+
+def test_hold_and_release(slot: Slot) -> None:
+    assert slot.ask("hold", select={"all": True})["code"] == 64
+    assert slot.ask("hold", select={"domain": "b.example"}, reason="abuse case 7")["changed"] == 5
+    assert slot.state(3).held == "abuse case 7"
+    assert slot.ask("list", select={"held": True})["rows"][0]["held"] == "abuse case 7"
+    assert slot.ask("release", select={"all": True})["changed"] == 5
+    assert slot.state(3).held == ""
+    assert {verb for verb, _ in slot.schedule.calls} == {"hold", "release"}
+
+
+def test_offline_the_records_are_the_whole_of_it(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, offline=True)
+    assert slot.ask("remove", select={"domain": "a.example"})["changed"] == 10
+    assert len(slot.spool.open) == 5
+    assert slot.ask("list")["rows"][0]["places"] == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"verb": "destroy"}, "no verb 'destroy'"),
+        ({"verb": "remove"}, "say which mail"),
+        ({"verb": "remove", "select": {"domian": "x"}}, "domian"),
+        ({"verb": "show"}, "not a message id"),
+        ({"verb": "list", "after": "x"}, "not a message id"),
+        ({"verb": 5}, "bad request"),
+        ([], "bad request"),
+        (None, "bad request"),
+    ],
+)
+def test_senseless_requests_are_answered(slot: Slot, request_: object, words: str) -> None:
+    answer = slot.control.answer(request_)
+    assert words in answer["error"]
+    assert answer["code"] == 64
+    assert len(slot.spool.open) == 10
