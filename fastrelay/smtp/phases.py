@@ -53,13 +53,13 @@ TRANSITIONS: dict[Step, dict[State, State]] = {
 }
 
 OUT_OF_ORDER: dict[Step, dict[State, str]] = {
-    Step.MAIL: {State.START: "EHLO first", State.MAIL: "sender already given", State.RCPT: "sender already given"},
+    Step.MAIL: {State.START: "EHLO first", State.MAIL: "Sender already given", State.RCPT: "Sender already given"},
     Step.RCPT: {State.START: "EHLO first", State.READY: "MAIL first"},
-    Step.DATA: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "no valid recipients"},
+    Step.DATA: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "No valid recipients"},
     Step.TLS: {
         State.START: "EHLO first",
-        State.MAIL: "not in a transaction",
-        State.RCPT: "not in a transaction",
+        State.MAIL: "Not in a transaction",
+        State.RCPT: "Not in a transaction",
     },
 }
 

@@ -1,0 +1,76 @@
+"""The arguments of MAIL and RCPT as values. Pure: octets and terms in; Mail, Rcpt, or Unacceptable with the reply.
+
+Parameters of later extensions get their meaning here (RFC 5321 4.1.1.11: unknown ones are 555, bad ones 501).
+"""
+
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.smtp import grammar
+from fastrelay.smtp.events import Mail, Rcpt
+from fastrelay.smtp.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, Extension, unknown
+from fastrelay.smtp.grammar import NO_PARAMETERS, Malformed
+
+POSTMASTER = "postmaster"  # the one recipient without a domain (RFC 5321 4.1.1.3), in any case
+_SIZE_DIGITS = 20  # RFC 1870 3
+_BODIES = ("7BIT", "8BITMIME")  # RFC 6152
+
+
+class Unacceptable(ValueError):
+    """The command cannot be taken as written; `answer` says so to the client."""
+
+    def __init__(self, answer: Reply) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+
+def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
+    """`FROM:<path> parameters`."""
+    size = 0
+    body = "7BIT"
+    try:
+        between, rest = grammar.path(argument, b"FROM:")
+        sender = grammar.mailbox(between) if between else ""
+        if not rest:
+            return Mail(sender, 0, body, NO_PARAMETERS)
+        parameters = grammar.parameters(rest)
+        _only_known(parameters, MAIL_PARAMETERS, offered)
+        if "SIZE" in parameters:
+            size = grammar.number(parameters["SIZE"], _SIZE_DIGITS)
+        if "BODY" in parameters:
+            body = parameters["BODY"].upper()
+            if body not in _BODIES:
+                raise Malformed("parameter", "BODY is 7BIT or 8BITMIME")
+    except Malformed as error:
+        raise Unacceptable(_said(error, "5.1.7")) from None
+    return Mail(sender, size, body, parameters)
+
+
+def rcpt(argument: bytes, offered: frozenset[Extension]) -> Rcpt:
+    """`TO:<path> parameters`."""
+    try:
+        between, rest = grammar.path(argument, b"TO:")
+        address = POSTMASTER if between.lower() == b"postmaster" else grammar.mailbox(between)
+        if not rest:
+            return Rcpt(address, NO_PARAMETERS)
+        parameters = grammar.parameters(rest)
+        _only_known(parameters, RCPT_PARAMETERS, offered)
+    except Malformed as error:
+        raise Unacceptable(_said(error, "5.1.3")) from None
+    return Rcpt(address, parameters)
+
+
+def hello(argument: bytes) -> str:
+    """The name behind HELO or EHLO."""
+    try:
+        return grammar.client_name(argument.rstrip(b" "))
+    except Malformed as error:
+        raise Unacceptable(_said(error, "5.5.4")) from None
+
+
+def _only_known(given: dict[str, str], table: dict[str, Extension], offered: frozenset[Extension]) -> None:
+    strange = unknown(given, table, offered)
+    if strange:
+        raise Unacceptable(reply(555, "5.5.4", f"Parameter {strange[:32]} not recognised"))
+
+
+def _said(error: Malformed, path_code: str) -> Reply:
+    return reply(501, path_code if error.part == "path" else "5.5.4", f"Syntax: {error}")

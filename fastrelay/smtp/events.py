@@ -1,0 +1,62 @@
+"""What the server machine tells: values. Those marked "asks" wait for a decision, named behind the arrow."""
+
+import msgspec
+
+from fastrelay.mail.reply import Reply
+
+
+class Hello(msgspec.Struct, gc=False):
+    """HELO (extended=False) or EHLO. The reply is already given."""
+
+    name: str
+    extended: bool
+
+
+class Mail(msgspec.Struct, gc=False):
+    """Asks: may this sender open a transaction? -> mail_ok | refuse.
+
+    sender: "" = null sender. size: what SIZE announced, 0 = nothing. body: "7BIT" | "8BITMIME". parameters: all of
+    them, keywords in capitals, already known to be of extensions we offer.
+    """
+
+    sender: str
+    size: int
+    body: str
+    parameters: dict[str, str]
+
+
+class Rcpt(msgspec.Struct, gc=False):
+    """Asks: may this sender send to this recipient? -> rcpt_ok | refuse."""
+
+    address: str
+    parameters: dict[str, str]
+
+
+class Content(msgspec.Struct, gc=False):
+    """Content of the message, dots removed. last=True asks: is it taken? -> taken | refuse.
+
+    A message that arrived whole is one Content with last=True.
+    """
+
+    octets: bytes
+    last: bool
+
+
+class Spoiled(msgspec.Struct, gc=False):
+    """The message will not be taken, whatever else comes: no more Content, the machine gives `reply` at its end."""
+
+    reply: Reply
+
+
+class Refused(msgspec.Struct, gc=False):
+    """The machine refused a command itself, for a limit an operator set. Already answered; for the log."""
+
+    reply: Reply
+    command: str
+
+
+class StartTls(msgspec.Struct, gc=False):
+    """Asks: begin the handshake? -> tls_ok, send what is to be sent, handshake, tls_started | refuse."""
+
+
+Event = Hello | Mail | Rcpt | Content | Spoiled | Refused | StartTls

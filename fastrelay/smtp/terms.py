@@ -1,0 +1,58 @@
+"""The terms of a server: its name, what it offers, its limits. One value per listener, shared by all its sessions.
+
+What is said in every session is put into octets here, once.
+"""
+
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.smtp.extensions import BASIC, Extension, keywords
+
+MAX_ERRORS = 20  # errors since the last message taken, then 421: Postfix smtpd_hard_error_limit
+SLOW_ERRORS = 10  # then each costs the client a second: Postfix smtpd_soft_error_limit
+MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): Postfix smtpd_junk_command_limit
+
+
+class Terms:
+    """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted
+    per message, at least 100 (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused. tls: what
+    is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer.
+    """
+
+    __slots__ = (
+        "ehlo",
+        "ehlo_tls",
+        "greeting",
+        "helo",
+        "hostname",
+        "max_recipients",
+        "max_size",
+        "mend",
+        "needs_tls",
+        "offered",
+        "offered_tls",
+        "too_large",
+        "too_many_errors",
+    )
+
+    def __init__(
+        self,
+        hostname: str,
+        *,
+        max_size: int = 50 * 1024 * 1024,
+        max_recipients: int = 1000,
+        mend: bool = False,
+        tls: str = "none",
+        extensions: frozenset[Extension] = BASIC,
+    ) -> None:
+        self.hostname = hostname
+        self.max_size = max_size
+        self.max_recipients = max_recipients
+        self.mend = mend
+        self.needs_tls = tls == "required"
+        self.offered_tls = extensions - {Extension.STARTTLS}
+        self.offered = self.offered_tls | {Extension.STARTTLS} if tls in ("starttls", "required") else self.offered_tls
+        self.greeting = reply(220, "", f"{hostname} ESMTP ready").to_wire()
+        self.helo = reply(250, "", hostname).to_wire()
+        self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size)).to_wire()
+        self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size)).to_wire()
+        self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")
+        self.too_many_errors: Reply = reply(421, "4.7.0", f"{hostname} Too many errors, closing")

@@ -1,0 +1,29 @@
+"""What the server machine always says in the same words. Octets where it is said often, Reply where it is an error."""
+
+from fastrelay.mail.reply import reply
+from fastrelay.smtp.data import MAX_TEXT_LINE
+
+MAIL_OK = b"250 2.1.0 Sender ok\r\n"
+RCPT_OK = b"250 2.1.5 Recipient ok\r\n"
+GO_ON = b"354 End data with <CR><LF>.<CR><LF>\r\n"
+TAKEN = b"250 2.0.0 Ok: queued as %s\r\n"
+RESET_OK = b"250 2.0.0 Reset\r\n"
+NOOP_OK = b"250 2.0.0 Ok\r\n"
+BYE = b"221 2.0.0 Bye\r\n"
+TLS_GO = b"220 2.0.0 Ready to start TLS\r\n"
+HELP = b"214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS\r\n"
+VRFY = b"252 2.0.0 Send some mail, it will be tried\r\n"  # never 250 for syntax alone (RFC 5321 7.3)
+
+OVERLONG_LINE = reply(500, "5.5.2", "Line too long")
+BAD_OCTETS = reply(500, "5.5.2", "A command is printable ASCII, ended by CRLF")
+UNKNOWN = reply(500, "5.5.1", "Command not recognised")
+NOT_HERE = reply(502, "5.5.1", "Command not implemented")
+NO_ARGUMENT = reply(501, "5.5.4", "No argument is due here")
+ARGUMENT_DUE = reply(501, "5.5.4", "An argument is due here")
+OUT_OF_STEP = reply(554, "5.5.0", "Commands sent ahead of a reply that had to come first")
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients, send the rest in another transaction")
+NEEDS_TLS = reply(530, "5.7.0", "STARTTLS first")
+NO_TLS = reply(502, "5.5.1", "TLS is not offered")
+BARE = reply(550, "5.6.11", "Bare CR or LF in the message; lines end in CRLF")
+LONG_TEXT = reply(500, "5.6.0", f"A text line has more than {MAX_TEXT_LINE} octets")
+ENDLESS = reply(421, "4.3.0", "The refused message does not end, closing")
