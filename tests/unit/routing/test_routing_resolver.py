@@ -1,4 +1,4 @@
-"""routing/resolver.py: one flight for all, servers in turn, CNAMEs followed, stale answers; the clock is set by hand."""
+"""routing/resolver.py: one flight for all, servers in turn, CNAMEs followed, stale answers; clock by hand."""
 
 from collections import Counter
 from collections.abc import Callable
