@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,38 +11,7 @@ from typing import Any
 import pytest
 
 from tests.peers import debian
-
-RUN = "import sys; from fastrelay.cli.{0} import {0}; {0}(sys.argv[1:])"
-
-
-def command(name: str, *words: str | Path) -> list[str]:
-    return [sys.executable, "-c", RUN.format(name), *map(str, words)]
-
-
-class SinkProcess:
-    """`fastrelay sink --json` on a free port."""
-
-    def __init__(self, *words: str | Path) -> None:
-        self.port = debian.free_port()
-        self._process = subprocess.Popen(
-            command("sink", "--listen", f"127.0.0.1:{self.port}", "--json", *words),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        assert self._process.stderr is not None and self._process.stdout is not None
-        assert "listening" in self._process.stderr.readline()
-
-    def so_far(self) -> dict[str, Any]:
-        self._process.send_signal(signal.SIGUSR1)
-        assert self._process.stdout is not None
-        return dict(json.loads(self._process.stdout.readline()))
-
-    def stop(self) -> dict[str, Any]:
-        out, err = "", ""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        out, err = self._process.communicate(timeout=20)
-        assert self._process.returncode == 0, err
-        return dict(json.loads(out.splitlines()[-1]))
+from tests.peers.sink_process import SinkProcess, command
 
 
 @pytest.fixture
@@ -56,7 +24,7 @@ def sink() -> Iterator[Callable[..., SinkProcess]]:
 
     yield start
     for one in started:
-        debian.end(one._process)  # type: ignore[arg-type]
+        one.kill()
 
 
 def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:

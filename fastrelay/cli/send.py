@@ -1,0 +1,62 @@
+"""`fastrelay send`: hand one message to a relay."""
+
+import socket
+import sys
+import time
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from fastrelay.cli.address import ADDRESS
+from fastrelay.errors import PeerError
+from fastrelay.load.dialogue import Refused
+from fastrelay.load.submission import Submission, fresh_token, prepare, submit
+from fastrelay.mail.reply import Reply
+
+EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL = 65, 69, 75
+
+
+@click.command()
+@click.option("--from", "sender", required=True, metavar="ADDRESS", help='Envelope sender; "" for the null sender.')
+@click.option("--to", "recipients", required=True, multiple=True, metavar="ADDRESS", help="Recipient; repeatable.")
+@click.option("--server", type=ADDRESS, default="127.0.0.1:2525", show_default=True, help="The relay.")
+@click.option("--as-is", is_flag=True, help="Add no missing header fields (Date, From, Message-ID, To).")
+@click.option("--json", "as_json", is_flag=True, help="What the server said as one JSON line.")
+@click.argument("file", type=click.File("rb"), default="-")
+def send(
+    sender: str, recipients: tuple[str, ...], server: tuple[str, int], as_is: bool, as_json: bool, file: BinaryIO
+) -> None:
+    """Hand the message in FILE (or on standard input) to a relay and say what it answered.
+
+    Line ends become CRLF; text without header fields is taken for the body. Exit code 0: taken for every recipient;
+    65: refused for good; 75: refused for now; 69: no server, or it went away.
+    """
+    text = file.read()
+    if as_is:
+        content = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    else:
+        host = socket.gethostname() or "localhost"
+        content = prepare(text, sender, recipients, wall=time.time(), host=host, token=fresh_token())
+    try:
+        replies, decisive = submit(*server, Submission(sender, recipients, content))
+    except Refused as error:
+        replies, decisive = {}, error.reply
+    except PeerError as error:
+        print(f"fastrelay send: {server[0]} port {server[1]}: {error}; is the relay running?", file=sys.stderr)
+        sys.exit(EX_UNAVAILABLE)
+    _show(replies, decisive, as_json)
+    refused = [reply.code for reply in (*replies.values(), decisive) if reply.code >= 300]
+    if refused:
+        sys.exit(EX_DATAERR if max(refused) >= 500 else EX_TEMPFAIL)
+
+
+def _show(replies: dict[str, Reply], decisive: Reply, as_json: bool) -> None:
+    if as_json:
+        wire = {"reply": str(decisive), "code": decisive.code, "recipients": {a: str(r) for a, r in replies.items()}}
+        print(msgspec.json.encode(wire).decode())
+        return
+    for address, reply in replies.items():
+        if reply.code >= 300 and reply is not decisive:
+            print(f"{address}: {reply}", file=sys.stderr)
+    print(str(decisive), file=sys.stderr if decisive.code >= 300 else sys.stdout)

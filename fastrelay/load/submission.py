@@ -1,0 +1,83 @@
+"""One message handed to a server: made fit for the wire, sent, and what the server said of each recipient."""
+
+import os
+import socket
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from fastrelay.errors import MisuseError
+from fastrelay.load.dialogue import Dialogue
+from fastrelay.mail.reply import Reply
+from fastrelay.runtime import clock, tasks
+from fastrelay.runtime.stream import wheel
+from fastrelay.smtp.data import stuff
+
+PATIENCE = 300.0  # seconds for the whole session: a person waits
+_FORBIDDEN = frozenset("<>\r\n\0 ")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Who sends what to whom; `content` as it goes on the wire, without transparency dots."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+    def __post_init__(self) -> None:
+        for address in (self.sender, *self.recipients):
+            if _FORBIDDEN & set(address) or (address and "@" not in address):
+                raise MisuseError(f"{address!r} is not a mail address: write it like someone@example.com")
+
+
+def prepare(text: bytes, sender: str, recipients: tuple[str, ...], *, wall: float, host: str, token: str) -> bytes:
+    """A file or what was typed as message content: every line end CRLF, and the header fields that must be there.
+
+    Text whose first line is no header field is taken for a body. Date, From, Message-ID and To are added where they
+    are missing (RFC 6409 8.2, 8.3); `token` makes the Message-ID unique. Everything else stays as it is.
+    """
+    content = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    head = _header_of(content)
+    present = {line.partition(b":")[0].strip().lower() for line in head.split(b"\r\n") if line[:1] not in b" \t"}
+    wanted = {
+        "Date": formatdate(wall, localtime=True),
+        "From": f"<{sender}>",
+        "Message-ID": f"<{token}@{host}>",
+        "To": ", ".join(f"<{recipient}>" for recipient in recipients),
+    }
+    if not sender:
+        del wanted["From"]
+    added = "".join(f"{name}: {value}\r\n" for name, value in wanted.items() if name.lower().encode() not in present)
+    return added.encode() + (content if head else b"\r\n" + content)
+
+
+def _header_of(content: bytes) -> bytes:
+    """The header section, b"" when the text begins with something else."""
+    name, colon, _ = content.partition(b"\r\n")[0].partition(b":")
+    if not colon or not name or not all(33 <= octet <= 126 for octet in name.rstrip(b" \t")):
+        return b""
+    return content.partition(b"\r\n\r\n")[0]
+
+
+def submit(host: str, port: int, submission: Submission) -> tuple[dict[str, Reply], Reply]:
+    """(each recipient's reply, the reply that decides on the message). May wait. PeerError when there was none."""
+    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    dialogue = Dialogue(host, port, hello=socket.gethostname() or "localhost", patience=PATIENCE)
+    try:
+        eight = b" BODY=8BITMIME" if "8BITMIME" in dialogue.extensions and not submission.content.isascii() else b""
+        mail = b"MAIL FROM:<%b>%b\r\n" % (submission.sender.encode(), eight)
+        lines = [b"RCPT TO:<%b>\r\n" % recipient.encode() for recipient in submission.recipients]
+        sent = dialogue.transact(mail, lines, stuff([submission.content]))
+        dialogue.quit()
+    finally:
+        dialogue.close()
+        ticker.close()
+    replies = sent.recipients or [sent.mail] * len(submission.recipients)
+    return dict(zip(submission.recipients, replies, strict=True)), sent.decisive
+
+
+def fresh_token() -> str:
+    """The left half of a Message-ID that no other message has."""
+    return os.urandom(12).hex()

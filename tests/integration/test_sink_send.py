@@ -1,0 +1,62 @@
+"""`fastrelay send` against the sink: what it says and its exit code for each way a server can answer."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.peers import debian
+from tests.peers.sink_process import SinkProcess, command
+
+
+def send(server: str, *words: str, text: str = "Subject: hi\n\n.dot\nhi\n") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command("send", "--from", "a@x.example", "--server", server, *words),
+        input=text, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rules", "code"),
+    [
+        ((), 0),
+        (("--defer", "rcpt=100%"), 75),
+        (("--reject", "dot=100%"), 65),
+        (("--reject", "connect=100%"), 65),
+        (("--disconnect", "dot=100%"), 69),
+    ],
+)
+def test_exit_codes(rules: tuple[str, ...], code: int) -> None:
+    sink = SinkProcess(*rules)
+    done = send(f"127.0.0.1:{sink.port}", "--to", "b@y.example", "--to", "c@z.example")
+    seen = sink.stop()
+    assert done.returncode == code, done.stderr
+    assert seen["recipients"] == (2 if code == 0 else 0)
+    assert bool(done.stdout) is (code == 0) and bool(done.stderr) is (code != 0)
+
+
+def test_json() -> None:
+    sink = SinkProcess()
+    done = send(f"127.0.0.1:{sink.port}", "--to", "b@y.example", "--json", text="no header")
+    sink.stop()
+    assert json.loads(done.stdout) == {
+        "reply": "250 2.0.0 Taken", "code": 250, "recipients": {"b@y.example": "250 2.1.5 Ok"},
+    }  # fmt: skip
+
+
+def test_no_server() -> None:
+    done = send(f"127.0.0.1:{debian.free_port()}", "--to", "b@y.example")
+    assert done.returncode == 69 and "is the relay running" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_file(tmp_path: Path) -> None:
+    sink = SinkProcess()
+    path = f"{tmp_path}/message"
+    with open(path, "wb") as file:
+        file.write(b"Subject: \xc3\xa4\r\n\r\nx\r\n")
+    done = subprocess.run(
+        command("send", "--from", "", "--to", "b@y.example", "--server", f"127.0.0.1:{sink.port}", path),
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0 and sink.stop()["messages"] == 1, done.stderr
