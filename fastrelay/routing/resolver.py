@@ -10,6 +10,7 @@ A server that says SERVFAIL or REFUSED is not asked again in the same lookup, th
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -18,12 +19,14 @@ from fastrelay.errors import MachineShort, PeerError
 from fastrelay.routing import exchange
 from fastrelay.routing.answers import MAX_CHAIN, Answer, Question, Status, failure, folded, is_host_name
 from fastrelay.routing.cache import AnswerCache
-from fastrelay.routing.servers import Server, plan
+from fastrelay.routing.servers import Server, from_resolv_conf, parse, plan
 from fastrelay.routing.wire import Reading, Verdict
 from fastrelay.runtime import clock, tasks
 
 MAX_LOOKUPS = 500  # sockets under way per worker: 10 % of a usual descriptor limit, 5,000 domains/s at 100 ms each
 STALE_PATIENCE = 1.8  # seconds waited for a fresh answer where a stale one would do (RFC 8767 5)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 Ask = Callable[[Server, Question, float], Reading]
 
@@ -207,3 +210,14 @@ class Resolver:
             "entries": len(self._cache),
             "under_way": len(self._flights),
         }
+
+
+def configured(settings: Dns, *, system: Path = RESOLV_CONF) -> Resolver:
+    """The resolver `[dns]` asks for: its nameservers, else the system's. ConfigError for what is no address."""
+    if settings.nameservers:
+        return Resolver(settings, [parse(text) for text in settings.nameservers])
+    try:
+        text = system.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        text = ""  # without the file the name server is this machine's own, as for libc
+    return Resolver(settings, from_resolv_conf(text))
