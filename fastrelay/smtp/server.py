@@ -45,7 +45,7 @@ _Asking = TypeVar("_Asking", Mail, Rcpt, Content, StartTls)
 
 
 class Server:
-    """One connection. Read only: state, helo, extended, tls, mail, recipients, errors, over."""
+    """One connection. Read only: state, helo, extended, tls, mail, recipients, size, errors, over."""
 
     __slots__ = (
         "_asked",
@@ -54,7 +54,6 @@ class Server:
         "_lines",
         "_out",
         "_refused",
-        "_size",
         "_spoil",
         "_terms",
         "errors",
@@ -63,6 +62,7 @@ class Server:
         "mail",
         "over",
         "recipients",
+        "size",
         "state",
         "tls",
     )
@@ -73,7 +73,7 @@ class Server:
         self._out: list[bytes] = []
         self._asked: Mail | Rcpt | Content | StartTls | None = None
         self._decoder: Decoder | None = None
-        self._size = 0  # octets of content so far
+        self.size = 0  # octets of content so far
         self._spoil: Reply | None = None
         self._junk = 0
         self._refused = 0  # recipients over the limit in this transaction
@@ -217,7 +217,7 @@ class Server:
         decoder = self._decoder
         assert decoder is not None
         content, rest = decoder.feed(octets)
-        self._size += len(content)
+        self.size += len(content)
         spoiled = self._spoil
         if spoiled is None:
             spoiled = self._flaw(decoder)
@@ -234,12 +234,12 @@ class Server:
         if rest >= 0:
             self._finish_spoiled(octets, rest, spoiled)
             return self.next_event()
-        if self._size > 2 * self._terms.max_size + _SWALLOWED:
+        if self.size > 2 * self._terms.max_size + _SWALLOWED:
             self.hang_up(words.ENDLESS, "a refused message that does not end")
         return None
 
     def _flaw(self, decoder: Decoder) -> Reply | None:
-        if self._size > self._terms.max_size:
+        if self.size > self._terms.max_size:
             return self._terms.too_large
         if decoder.bare and not self._terms.mend:
             return words.BARE
@@ -344,7 +344,7 @@ class Server:
             self._decoder = Decoder(mend=self._terms.mend)
         else:
             decoder.reset()
-        self._size = 0
+        self.size = 0
         self.state = _ON_DATA[self.state]
         self._out.append(words.GO_ON)
         return None

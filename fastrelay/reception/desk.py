@@ -1,0 +1,66 @@
+"""What every session of a door works with: the rules, the way in, the log and the counters."""
+
+import ssl
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fastrelay.eventlog import EventLog
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.route import LimitKey
+from fastrelay.metrics import Counts
+from fastrelay.reception.policy import Limit, Policy
+from fastrelay.reception.trace import DateLine
+
+
+class Draft(Protocol):
+    """Content on its way in, in memory or in a file."""
+
+    def write(self, chunk: bytes, /) -> None:
+        """May wait. MachineShort when it cannot be kept."""
+
+    def discard(self) -> None:
+        """Forget it. Harmless when it was committed or discarded before."""
+
+
+class Intake(Protocol):
+    """The one way into the house."""
+
+    def check_room(self, size: int, /) -> None:
+        """MachineShort when a message of `size` octets (0 = unknown) would not be taken now."""
+
+    def draft(self, size_hint: int, /) -> Draft:
+        """A place for content that does not come in one piece."""
+
+    def fresh_ident(self) -> bytes:
+        """A new id."""
+
+    def accept(self, envelope: Envelope, prefix: bytes, content: Any, *, ident: bytes) -> object:
+        """May wait. content: bytes, or a Draft of this intake. Returns when the message is on stable storage;
+        MachineShort when it is not and will not be."""
+
+
+class Ledger(Protocol):
+    """Limits that hold on the whole machine."""
+
+    def take(self, keys: Sequence[tuple[LimitKey, Limit]], now: float, /) -> object:
+        """True in a condition: all taken. False: none was, and `.key` is the one that is full."""
+
+    def give(self, keys: Sequence[LimitKey], /) -> None:
+        """Give them back."""
+
+
+class Desk:
+    """tls: the server context where the listener offers TLS. Counts used: sessions, in_active, received,
+    received_bytes, rejected, accept_seconds, throttled."""
+
+    __slots__ = ("counts", "dates", "intake", "log", "policy", "tls")
+
+    def __init__(
+        self, policy: Policy, intake: Intake, log: EventLog, counts: Counts, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.policy = policy
+        self.intake = intake
+        self.log = log
+        self.counts = counts
+        self.tls = tls
+        self.dates = DateLine()

@@ -1,0 +1,194 @@
+"""The front door: the listening sockets of one listener in one worker, and the sessions behind them.
+
+Every connection is counted where it is accepted, takes its place in the ledger (machine-wide: per client and in all)
+and becomes a session in a task of its own; over a limit it hears 421 and is closed before it can say anything.
+
+Balance: sockets are shared with the other workers, and long sessions do not spread by themselves. `balance(change)`
+hears of each session that came (+1) or went (-1) and answers whether this worker should take more; after a no the door
+rests and asks (0) every REST seconds. Closing: `drain` says 421 to the idle, lets transactions end, then cuts.
+"""
+
+import enum
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from fastrelay.errors import PeerError
+from fastrelay.eventlog import EventLog
+from fastrelay.mail.route import LimitKey
+from fastrelay.metrics import Counts
+from fastrelay.reception.desk import Desk, Intake, Ledger
+from fastrelay.reception.policy import Policy
+from fastrelay.reception.session import Session
+from fastrelay.runtime import clock, tasks
+from fastrelay.runtime.listener import Listener
+from fastrelay.runtime.stream import Stream
+from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS
+
+REST = 0.05  # seconds between two questions while others are to accept
+_LAST_WORDS = 2.0  # seconds after the drain's end in which cut sessions say their 421
+
+
+class _Stand(enum.Enum):
+    SHUT = "shut"  # not opened yet, or paused
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+def _always(change: int) -> bool:
+    return True
+
+
+class Door:
+    """`sessions` is the number of connections here now."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        sockets: Sequence[socket.socket],
+        intake: Intake,
+        ledger: Ledger,
+        log: EventLog,
+        counts: Counts,
+        *,
+        tls: ssl.SSLContext | None = None,
+        balance: Callable[[int], bool] = _always,
+    ) -> None:
+        self._desk = Desk(policy, intake, log, counts, tls)
+        self._ledger = ledger
+        self._balance = balance
+        self._listeners = [
+            Listener(sock, self._serve, spawn=self._admit, on_short=self._descriptors_short) for sock in sockets
+        ]
+        self._here: set[Session] = set()
+        self._empty = tasks.Event()
+        self._question: tasks.Ticker | None = None  # asked while resting
+        self._stand = _Stand.SHUT
+        self._prefix = os.urandom(4).hex()
+        self._serial = 0
+        self.sessions = 0
+
+    # -- open and shut --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Accept from now on, as balance allows."""
+        self._stand = _Stand.OPEN
+        self._weigh(0)
+
+    def pause(self) -> None:
+        """Accept nothing until `open`; sessions go on."""
+        self._stand = _Stand.SHUT
+        self._stop_listening()
+
+    def drain(self, seconds: float) -> None:
+        """May wait, `seconds` and a little: no new connection, 421 to who is idle, then to who has not finished."""
+        self._stand = _Stand.CLOSING
+        self._stop_listening()
+        for listener in self._listeners:
+            listener.close()
+        for session in tuple(self._here):
+            session.leave()
+        if self._wait_empty(seconds):
+            return
+        for session in tuple(self._here):
+            session.cut()
+        if self._wait_empty(_LAST_WORDS):
+            return
+        for session in tuple(self._here):
+            if session.task is not None:
+                tasks.kill(session.task)
+        self._wait_empty(_LAST_WORDS)
+
+    def statistics(self) -> dict[str, int]:
+        """Sessions, and whether connections are accepted."""
+        return {"sessions": self.sessions, "accepting": any(one.accepting for one in self._listeners)}
+
+    def _wait_empty(self, seconds: float) -> bool:
+        if self.sessions:
+            self._empty.clear()
+            self._empty.wait(seconds)
+        return not self.sessions
+
+    # -- balance --------------------------------------------------------------------------------------------------
+
+    def _weigh(self, change: int) -> None:
+        """Tell the house what changed and do as it says."""
+        welcome = self._balance(change)
+        if self._stand is not _Stand.OPEN:
+            return
+        if welcome:
+            if self._question is not None:
+                self._question.close()
+                self._question = None
+            for listener in self._listeners:
+                listener.start()
+        elif self._question is None:
+            for listener in self._listeners:
+                listener.pause()
+            self._question = tasks.Ticker(REST, self._ask)
+
+    def _ask(self) -> None:
+        self._weigh(0)
+
+    def _stop_listening(self) -> None:
+        if self._question is not None:
+            self._question.close()
+            self._question = None
+        for listener in self._listeners:
+            listener.pause()
+
+    def _descriptors_short(self, code: int) -> None:
+        self._desk.log.say(
+            "error",
+            f"listener {self._desk.policy.name}: {os.strerror(code)}: accepting rests for a second; "
+            f"raise LimitNOFILE or lower max_connections",
+        )
+
+    # -- a connection ---------------------------------------------------------------------------------------------
+
+    def _admit(self, serve: Callable[[Stream], object], stream: Stream) -> None:
+        """On the loop, at each accept: counted before the next one, so that the balance is never a step behind."""
+        self.sessions += 1
+        self._desk.counts.in_active += 1
+        self._weigh(1)
+        tasks.spawn(serve, stream)
+
+    def _serve(self, stream: Stream) -> None:
+        desk = self._desk
+        wanted = desk.policy.limits(stream.peer[0])
+        try:
+            answer = self._ledger.take(wanted, clock.now())
+            if not answer:
+                self._turn_away(stream, getattr(answer, "key", wanted[-1][0]))
+                return
+            session = None
+            try:
+                desk.counts.sessions += 1
+                self._serial += 1
+                session = Session(desk, stream, f"{self._prefix}-{self._serial:x}")
+                self._here.add(session)
+                if self._stand is _Stand.CLOSING:
+                    session.leave()
+                session.run()
+            finally:
+                if session is not None:
+                    self._here.discard(session)
+                self._ledger.give([key for key, _ in wanted])
+        finally:
+            stream.close()
+            self.sessions -= 1
+            desk.counts.in_active -= 1
+            self._weigh(-1)
+            if not self.sessions:
+                self._empty.set()
+
+    def _turn_away(self, stream: Stream, key: LimitKey) -> None:
+        """421 and closed: cheap, and said before the client has said anything."""
+        desk = self._desk
+        desk.counts.throttled["client" if key.kind == "client" else "connections"] += 1
+        stream.expire_in(SERVER_CLOSING_SECONDS)
+        try:
+            stream.write(desk.policy.at_the_limit(key).to_wire())
+        except PeerError as error:
+            desk.log.say("debug", f"{stream.peer[0]} left before it could be turned away: {error}")

@@ -1,0 +1,120 @@
+"""Who may do what at one listener: pure answers from its configuration. No I/O, no clock.
+
+A client may relay when its address lies in `relay_from`; nothing about the sender or the recipient opens the way, so
+percent hacks, bang paths, source routes and literals have nothing to get round (RFC 5321 7.9). A unix socket is open
+to whom its file permissions let in: who connects there may relay. Names claimed in HELO count for nothing.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from fastrelay.config import Listener, Rate
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.mail.route import LimitKey
+from fastrelay.smtp.commands import POSTMASTER
+from fastrelay.smtp.terms import Terms
+
+UNIX = "unix"  # what runtime.stream says a local peer is
+TARPIT_SECONDS = 1.0  # per reply group with an error, after the tenth: Postfix smtpd_error_sleep_time
+_REMEMBERED = 4096  # clients whose right is kept; working it out costs 4 us, looking it up 0.1
+
+RELAY_DENIED = reply(550, "5.7.1", "Relaying denied")
+CLIENT_FULL = "Too many connections from your address"
+HOUSE_FULL = "Too many connections, try again later"
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """What the ledger enforces for a key: at most `count` at once on this machine."""
+
+    count: int | None
+    rate: Rate | None = None
+
+
+def network_of(client: str) -> str:
+    """What a client's limits hang on: an IPv4 address, the /64 of an IPv6 one (a customer has as many), or "unix"."""
+    address = _address(client)
+    if address is None:
+        return client
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _address(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(client.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+class Policy:
+    """The rules of one listener."""
+
+    __slots__ = (
+        "_every_client",
+        "_networks",
+        "_per_client",
+        "_total",
+        "block_seconds",
+        "command_seconds",
+        "implicit_tls",
+        "may_relay",
+        "min_rate",
+        "name",
+        "tarpit_seconds",
+        "terms",
+    )
+
+    def __init__(self, listener: Listener, hostname: str, *, tarpit_seconds: float = TARPIT_SECONDS) -> None:
+        self.name = listener.address
+        self.terms = Terms(
+            hostname,
+            max_size=listener.max_message_size,
+            max_recipients=listener.max_recipients,
+            mend=listener.bare_newlines == "normalise",
+            tls=listener.tls,
+        )
+        self.command_seconds = listener.command_timeout
+        self.block_seconds = listener.data_timeout
+        self.min_rate = listener.min_data_rate
+        self.tarpit_seconds = tarpit_seconds
+        self.implicit_tls = listener.tls == "implicit"
+        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in listener.relay_from)
+        self._total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
+        self._per_client = Limit(listener.max_connections_per_client) if listener.max_connections_per_client else None
+        self._every_client = listener.client_limit_set
+        self.may_relay = lru_cache(_REMEMBERED)(self._may_relay)
+
+    def _may_relay(self, client: str) -> bool:
+        """May mail of this client (address as text, or "unix") go on to anywhere?"""
+        if client == UNIX:
+            return True
+        address = _address(client)
+        return address is not None and any(
+            address in network for network in self._networks if network.version == address.version
+        )
+
+    def limits(self, client: str) -> Sequence[tuple[LimitKey, Limit]]:
+        """What a connection of this client takes from the ledger. Clients that may relay have no limit of their own
+        unless the configuration sets one."""
+        if self._per_client is None or (not self._every_client and self.may_relay(client)):
+            return (self._total,)
+        return (LimitKey("client", (network_of(client),)), self._per_client), self._total
+
+    def at_the_limit(self, key: LimitKey) -> Reply:
+        """What a client hears whose connection the ledger refused."""
+        if key.kind == "client":
+            return reply(421, "4.7.0", f"{self.terms.hostname} {CLIENT_FULL}")
+        return reply(421, "4.3.2", f"{self.terms.hostname} {HOUSE_FULL}")
+
+    def recipient(self, address: str, may_relay: bool) -> str | Reply:
+        """The address mail is accepted for, or the refusal. A bare <postmaster> is ours (RFC 5321 4.5.1)."""
+        if not may_relay:
+            return RELAY_DENIED
+        return f"{POSTMASTER}@{self.terms.hostname}" if address == POSTMASTER else address

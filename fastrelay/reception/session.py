@@ -1,0 +1,366 @@
+"""One client at the door: reads, lets the machine decide what is SMTP, decides the rest, writes.
+
+    read -> machine -> policy -> intake.accept -> [on stable storage] -> 250
+
+One write per reply group. The 250 to a message is said after `intake.accept` has returned, never before; between the
+last dot and it nothing is asked of DNS or of the content but the count of its Received fields. A message that came in
+whole, or in small pieces of HOLD octets together, is handed on as one bytes object; a larger one goes piece by piece
+into a draft.
+
+Deadlines: a command within `command_timeout` of the reply before it, however it is cut into pieces; content as
+pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine.
+Ends: QUIT, a peer that is gone (a message without its dot is forgotten), 421 for silence, for too many errors and when
+the house closes. Whatever ends the session, its stream is closed and its draft forgotten.
+"""
+
+import contextlib
+from typing import Any
+
+from fastrelay.errors import MachineShort, PeerError, PeerTimeout
+from fastrelay.eventlog import response
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.headers import received_count
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.reception.desk import Desk, Draft
+from fastrelay.reception.pace import content_deadline
+from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
+from fastrelay.runtime import clock, tasks
+from fastrelay.runtime.stream import Stream
+from fastrelay.smtp.events import Content, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, State
+from fastrelay.smtp.server import Server
+from fastrelay.smtp.terms import SLOW_ERRORS
+from fastrelay.smtp.words import NO_TLS
+
+HOLD = 16 * 1024  # octets of an unfinished message kept here; what is larger goes to a draft, which has a budget
+
+_CONTENT, _CLOSED = State.CONTENT, State.CLOSED
+_BETWEEN = (State.START, State.READY)
+_LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
+_LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
+
+
+class Session:
+    """`run` is the whole of it, in a task of its own. ident: names the session in the event log."""
+
+    __slots__ = (
+        "_began",
+        "_client",
+        "_desk",
+        "_draft",
+        "_head",
+        "_held",
+        "_hops",
+        "_leaving",
+        "_machine",
+        "_octets",
+        "_patience",
+        "_relays",
+        "_stream",
+        "_waiting",
+        "ident",
+        "task",
+    )
+
+    def __init__(self, desk: Desk, stream: Stream, ident: str) -> None:
+        self._desk = desk
+        self._stream = stream
+        self._client = stream.peer[0]
+        self._machine = Server(desk.policy.terms, tls=desk.policy.implicit_tls and desk.tls is not None)
+        self._relays = desk.policy.may_relay(self._client)
+        self._head = b""  # of the Received field, the same for all messages until the next EHLO
+        self._held = b""
+        self._draft: Draft | None = None
+        self._hops: HopCount | None = None
+        self._began = 0.0  # monotonic, of the content on its way
+        self._octets = 0  # of it, as read
+        self._patience = SLOW_ERRORS  # errors of the client that cost it nothing more
+        self._leaving = False
+        self._waiting = False  # for the client to say something
+        self.ident = ident
+        self.task: tasks.Task | None = None
+
+    # -- from outside ---------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Say 421 and go: now when no transaction is open, else at its end."""
+        self._leaving = True
+        if self._waiting and self._machine.state in _BETWEEN:
+            self._stream.perish()
+
+    def cut(self) -> None:
+        """Say 421 and go, even in a transaction. A message whose dot has come is still finished."""
+        self._leaving = True
+        if self._waiting:
+            self._stream.perish()
+
+    # -- the dialogue ---------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve the client until either side ends it."""
+        self.task = tasks.current()
+        try:
+            self._open()
+            self._converse()
+        except PeerTimeout:
+            self._say_goodbye()
+        except PeerError:
+            return  # the client is gone; a message without its dot never was one
+        finally:
+            self._forget_content()
+            self._stream.close()
+
+    def _open(self) -> None:
+        if self._machine.tls and self._desk.tls is not None:
+            self._stream.expire_in(self._desk.policy.command_seconds)
+            self._stream.start_tls(self._desk.tls, server_side=True)
+        self._machine.greet()
+
+    def _converse(self) -> None:
+        machine, stream = self._machine, self._stream
+        command_seconds = self._desk.policy.command_seconds
+        while True:
+            event = machine.next_event()
+            if event is not None:
+                kind = type(event)
+                if kind is Content:
+                    self._content(event)  # type: ignore[arg-type]
+                elif kind is Rcpt:
+                    self._rcpt(event)  # type: ignore[arg-type]
+                elif kind is Mail:
+                    self._mail(event)  # type: ignore[arg-type]
+                elif kind is Hello:
+                    self._head = b""
+                else:
+                    self._rare(event)
+                continue
+            if self._leaving and machine.state in _BETWEEN:
+                machine.hang_up(self._closing(), "closing")
+            output = machine.take_output()
+            if output:
+                if machine.errors > self._patience:
+                    self._patience = machine.errors
+                    tasks.sleep(self._desk.policy.tarpit_seconds)
+                stream.expire_in(command_seconds)
+                stream.write(output)
+            state = machine.state
+            if state is _CLOSED:
+                if machine.over != "quit":
+                    self._note_end(machine.over)
+                return
+            if state is _CONTENT:
+                octets = self._read_content(first=bool(output))
+            else:
+                self._waiting = True
+                octets = stream.read_waiting_first() if output else stream.read()
+                self._waiting = False
+            if not octets:
+                return
+            machine.feed(octets)
+
+    def _read_content(self, *, first: bool) -> bytes:
+        """The next block. `first`: 354 has just been said."""
+        policy, stream = self._desk.policy, self._stream
+        if first:
+            self._began = clock.now()
+            self._octets = 0
+            stream.expire_at(self._began + policy.block_seconds)
+        else:
+            stream.expire_at(
+                content_deadline(
+                    clock.now(), self._began, self._octets, block=policy.block_seconds, rate=policy.min_rate
+                )
+            )
+        self._waiting = True
+        octets = stream.read_waiting_first() if first else stream.read()
+        self._waiting = False
+        self._octets += len(octets)
+        return octets
+
+    # -- decisions ------------------------------------------------------------------------------------------------
+
+    def _mail(self, event: Mail) -> None:
+        desk = self._desk
+        if self._relays:  # nobody else gets as far as a message, so nobody else costs a look at the disk
+            if desk.log.short:
+                self._refuse(_LOG_SHORT, "MAIL", blame=False, sender=event.sender)
+                return
+            try:
+                desk.intake.check_room(event.size)
+            except MachineShort as short:
+                self._refuse(_shortage(short), "MAIL", blame=False, sender=event.sender)
+                return
+        self._machine.mail_ok()
+
+    def _rcpt(self, event: Rcpt) -> None:
+        verdict = self._desk.policy.recipient(event.address, self._relays)
+        if isinstance(verdict, Reply):
+            self._refuse(verdict, "RCPT", recipient=event.address)
+        else:
+            self._machine.rcpt_ok(verdict)
+
+    def _rare(self, event: object) -> None:
+        if isinstance(event, Spoiled):
+            self._forget_content()
+            self._note_refusal(event.reply, "DATA")
+        elif isinstance(event, Refused):
+            self._note_refusal(event.reply, event.command)
+        elif isinstance(event, StartTls):
+            self._start_tls()
+
+    def _start_tls(self) -> None:
+        machine, stream, context = self._machine, self._stream, self._desk.tls
+        if context is None:
+            machine.refuse(NO_TLS)
+            return
+        machine.tls_ok()
+        stream.expire_in(self._desk.policy.command_seconds)
+        stream.write(machine.take_output())
+        stream.start_tls(context, server_side=True)
+        machine.tls_started()
+
+    # -- content --------------------------------------------------------------------------------------------------
+
+    def _content(self, event: Content) -> None:
+        content = event.octets
+        draft = self._draft
+        if draft is None:
+            if self._held:
+                content = self._held + content
+                self._held = b""
+            if event.last:
+                if received_count(content) > MAX_HOPS:
+                    self._refuse(_LOOP, "DATA")
+                else:
+                    self._accept(content)
+                return
+            if len(content) <= HOLD:
+                self._held = content
+                return
+        try:
+            if draft is None:
+                mail = self._machine.mail
+                self._draft = draft = self._desk.intake.draft(max(mail.size if mail else 0, len(content)))
+                self._hops = HopCount()
+            if content:
+                draft.write(content)
+        except MachineShort as short:
+            self._not_taken(_shortage(short), event.last, blame=False)
+            return
+        hops = self._hops
+        if hops is not None and hops.feed(content) > MAX_HOPS:
+            self._not_taken(_LOOP, event.last, blame=True)
+        elif event.last:
+            self._accept(draft)
+
+    def _not_taken(self, answer: Reply, last: bool, *, blame: bool) -> None:
+        self._forget_content()
+        if last:
+            self._refuse(answer, "DATA", blame=blame)
+        else:
+            self._note_refusal(answer, "DATA")
+            self._machine.spoil(answer)
+
+    def _accept(self, content: bytes | Draft) -> None:
+        """The message is complete: into the house with it; 250 when it is safe."""
+        desk, machine = self._desk, self._machine
+        mail = machine.mail
+        assert mail is not None
+        recipients = tuple(machine.recipients.values())
+        began = clock.now()
+        wall = clock.wall()
+        ident = desk.intake.fresh_ident()
+        text = ident.hex()
+        head = self._head
+        if not head:
+            head = self._head = received_head(
+                machine.helo,
+                self._client,
+                desk.policy.terms.hostname,
+                protocol(extended=machine.extended, tls=machine.tls),
+            )
+        prefix = b"%b%b%b" % (head, text.encode("ascii"), desk.dates.at(wall))
+        envelope = Envelope(
+            mail.sender, recipients, wall, client=self._client, helo=machine.helo, body=mail.body, session=self.ident
+        )
+        try:
+            desk.intake.accept(envelope, prefix, content, ident=ident)
+        except MachineShort as short:
+            self._forget_content()
+            self._refuse(_shortage(short), "DATA", blame=False)
+            return
+        self._draft = self._hops = None
+        self._patience = SLOW_ERRORS
+        size = machine.size
+        machine.taken(text)
+        counts = desk.counts
+        counts.received += 1
+        counts.received_bytes += size
+        counts.accept_seconds.observe(clock.now() - began)
+        fields: dict[str, Any] = {"mended": True} if machine.mended else {}
+        desk.log.write(
+            "Reception",
+            id=text,
+            sender=mail.sender,
+            recipient=recipients[0].address if len(recipients) == 1 else [one.address for one in recipients],
+            size=size,
+            created_time=wall,
+            **self._who(),
+            **fields,
+        )
+
+    def _forget_content(self) -> None:
+        self._held = b""
+        self._hops = None
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.discard()
+
+    # -- words ----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, answer: Reply, command: str, *, blame: bool = True, **fields: Any) -> None:
+        self._note_refusal(answer, command, **fields)
+        self._machine.refuse(answer, blame=blame)
+
+    def _note_refusal(self, answer: Reply, command: str, **fields: Any) -> None:
+        self._desk.counts.rejected += 1
+        mail = self._machine.mail
+        if mail is not None:
+            fields.setdefault("sender", mail.sender)
+        self._desk.log.write("Rejection", response=response(answer, command), **fields, **self._who())
+
+    def _note_end(self, why: str) -> None:
+        if why != "closing":
+            self._desk.counts.rejected += 1
+            self._desk.log.write("Rejection", reason=why, **self._who())
+
+    def _who(self) -> dict[str, Any]:
+        machine = self._machine
+        fields: dict[str, Any] = {
+            "session_id": self.ident,
+            "peer_address": {"name": machine.helo, "addr": self._client},
+        }
+        layer = self._stream.tls
+        if layer is not None:
+            cipher = layer.cipher()
+            fields["tls_protocol_version"] = layer.version()
+            fields["tls_cipher"] = cipher[0] if cipher else ""
+        return fields
+
+    def _closing(self) -> Reply:
+        return reply(421, "4.3.2", f"{self._desk.policy.terms.hostname} Closing, come back later")
+
+    def _say_goodbye(self) -> None:
+        """The wait was too long, or the house closes."""
+        machine = self._machine
+        answer = self._closing()
+        if not self._leaving:
+            answer = reply(421, "4.4.2", f"{self._desk.policy.terms.hostname} Nothing came in time, closing")
+        machine.hang_up(answer, "closing" if self._leaving else "timeout")
+        self._stream.expire_in(SERVER_CLOSING_SECONDS)
+        with contextlib.suppress(PeerError):  # it was told as well as could be
+            self._stream.write(machine.take_output())
+
+
+def _shortage(short: MachineShort) -> Reply:
+    return reply(short.code, short.enhanced, short.text)
