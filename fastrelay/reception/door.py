@@ -14,7 +14,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from fastrelay.errors import PeerError
 from fastrelay.eventlog import EventLog
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
@@ -24,7 +23,6 @@ from fastrelay.reception.session import Session
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
-from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS
 
 REST = 0.05  # seconds between two questions while others are to accept
 _LAST_WORDS = 2.0  # seconds after the drain's end in which cut sessions say their 421
@@ -187,8 +185,5 @@ class Door:
         """421 and closed: cheap, and said before the client has said anything."""
         desk = self._desk
         desk.counts.throttled["client" if key.kind == "client" else "connections"] += 1
-        stream.expire_in(SERVER_CLOSING_SECONDS)
-        try:
-            stream.write(desk.policy.at_the_limit(key).to_wire())
-        except PeerError as error:
-            desk.log.say("debug", f"{stream.peer[0]} left before it could be turned away: {error}")
+        if not desk.policy.implicit_tls:
+            stream.write_nowait(desk.policy.at_the_limit(key).to_wire())

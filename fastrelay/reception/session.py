@@ -13,10 +13,9 @@ Ends: QUIT, a peer that is gone (a message without its dot is forgotten), 421 fo
 the house closes. Whatever ends the session, its stream is closed and its draft forgotten.
 """
 
-import contextlib
 from typing import Any
 
-from fastrelay.errors import MachineShort, PeerError, PeerTimeout
+from fastrelay.errors import MachineShort, PeerError, PeerTimeout, TlsFailed
 from fastrelay.eventlog import response
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.headers import received_count
@@ -104,6 +103,8 @@ class Session:
             self._converse()
         except PeerTimeout:
             self._say_goodbye()
+        except TlsFailed as error:
+            self._note_end(str(error))
         except PeerError:
             return  # the client is gone; a message without its dot never was one
         finally:
@@ -141,7 +142,7 @@ class Session:
                 if machine.errors > self._patience:
                     self._patience = machine.errors
                     tasks.sleep(self._desk.policy.tarpit_seconds)
-                stream.expire_in(command_seconds)
+                stream.expire_in(command_seconds if machine.state is not _CLOSED else SERVER_CLOSING_SECONDS)
                 stream.write(output)
             state = machine.state
             if state is _CLOSED:
@@ -202,7 +203,7 @@ class Session:
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
             self._forget_content()
-            self._note_refusal(event.reply, "DATA")
+            self._note_refusal(event.reply, "DATA", sender=event.sender)
         elif isinstance(event, Refused):
             self._note_refusal(event.reply, event.command)
         elif isinstance(event, StartTls):
@@ -229,7 +230,7 @@ class Session:
                 content = self._held + content
                 self._held = b""
             if event.last:
-                if received_count(content) > MAX_HOPS:
+                if received_count(content) >= MAX_HOPS:
                     self._refuse(_LOOP, "DATA")
                 else:
                     self._accept(content)
@@ -248,7 +249,7 @@ class Session:
             self._not_taken(_shortage(short), event.last, blame=False)
             return
         hops = self._hops
-        if hops is not None and hops.feed(content) > MAX_HOPS:
+        if hops is not None and hops.feed(content) >= MAX_HOPS:
             self._not_taken(_LOOP, event.last, blame=True)
         elif event.last:
             self._accept(draft)
@@ -283,13 +284,16 @@ class Session:
         envelope = Envelope(
             mail.sender, recipients, wall, client=self._client, helo=machine.helo, body=mail.body, session=self.ident
         )
+        self._draft = self._hops = (
+            None  # the intake's now: were this task ended, it may still be on its way to the disk
+        )
         try:
             desk.intake.accept(envelope, prefix, content, ident=ident)
         except MachineShort as short:
-            self._forget_content()
+            if not isinstance(content, bytes):
+                content.discard()
             self._refuse(_shortage(short), "DATA", blame=False)
             return
-        self._draft = self._hops = None
         self._patience = SLOW_ERRORS
         size = machine.size
         machine.taken(text)
@@ -356,10 +360,11 @@ class Session:
         answer = self._closing()
         if not self._leaving:
             answer = reply(421, "4.4.2", f"{self._desk.policy.terms.hostname} Nothing came in time, closing")
-        machine.hang_up(answer, "closing" if self._leaving else "timeout")
-        self._stream.expire_in(SERVER_CLOSING_SECONDS)
-        with contextlib.suppress(PeerError):  # it was told as well as could be
-            self._stream.write(machine.take_output())
+        why = "closing" if self._leaving else "timeout"
+        if machine.mail is not None:  # who only idled is told, not recorded
+            self._note_end(why)
+        machine.hang_up(answer, why)
+        self._stream.write_nowait(machine.take_output())
 
 
 def _shortage(short: MachineShort) -> Reply:

@@ -7,7 +7,7 @@ CLAIMED is what the client said in HELO, VERIFIED its name by DNS ("unknown" whe
 "for": it would show one recipient of a message to the others. Every part is printable ASCII by the grammar, so the
 field cannot become two.
 
-A message with more than MAX_HOPS Received fields loops (RFC 5321 6.3 asks for at least 100).
+A message that bears MAX_HOPS Received fields or more loops (RFC 5321 6.3: "normally at least 100").
 """
 
 from email.utils import formatdate
@@ -29,7 +29,8 @@ def received_head(claimed: str, client: str, hostname: str, word: str, *, verifi
     if client == "unix":
         where = "local socket"
     else:
-        where = f"{verified} [{'IPv6:' if ':' in client else ''}{client}]"
+        address = client.partition("%")[0]  # without the zone of a link-local address
+        where = f"{verified} [{'IPv6:' if ':' in address else ''}{address}]"
     return f"Received: from {claimed} ({where})\r\n\tby {hostname} with {word} id ".encode("ascii", "replace")
 
 

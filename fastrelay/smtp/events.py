@@ -46,6 +46,7 @@ class Spoiled(msgspec.Struct, gc=False):
     """The message will not be taken, whatever else comes: no more Content, the machine gives `reply` at its end."""
 
     reply: Reply
+    sender: str
 
 
 class Refused(msgspec.Struct, gc=False):

@@ -25,9 +25,9 @@ from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import commands, words
 from fastrelay.smtp.commands import Unacceptable
-from fastrelay.smtp.data import Decoder
 from fastrelay.smtp.events import Content, Event, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
 from fastrelay.smtp.grammar import PRINTABLE
+from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.lines import OVERLONG, Lines
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
 from fastrelay.smtp.terms import MAX_ERRORS, MAX_JUNK, Terms
@@ -37,7 +37,6 @@ _ON_HELLO, _ON_MAIL, _ON_RCPT = TRANSITIONS[Step.HELLO], TRANSITIONS[Step.MAIL],
 _ON_DATA, _ON_END, _ON_RESET = TRANSITIONS[Step.DATA], TRANSITIONS[Step.END], TRANSITIONS[Step.RESET]
 _ON_TLS, _ON_CLOSE = TRANSITIONS[Step.TLS], TRANSITIONS[Step.CLOSE]
 
-_SWALLOWED = 1024 * 1024  # octets read beyond twice the size limit before a spoiled message is cut off
 _FOREIGN = frozenset(b"GET POST PUT HEAD DELETE OPTIONS PATCH TRACE CONNECT PRI".split())
 _TLS_RECORD = b"\x16\x03"
 
@@ -49,12 +48,11 @@ class Server:
 
     __slots__ = (
         "_asked",
-        "_decoder",
+        "_incoming",
         "_junk",
         "_lines",
         "_out",
         "_refused",
-        "_spoil",
         "_terms",
         "errors",
         "extended",
@@ -62,7 +60,6 @@ class Server:
         "mail",
         "over",
         "recipients",
-        "size",
         "state",
         "tls",
     )
@@ -72,9 +69,7 @@ class Server:
         self._lines = Lines()
         self._out: list[bytes] = []
         self._asked: Mail | Rcpt | Content | StartTls | None = None
-        self._decoder: Decoder | None = None
-        self.size = 0  # octets of content so far
-        self._spoil: Reply | None = None
+        self._incoming: Incoming | None = None  # from the first DATA on
         self._junk = 0
         self._refused = 0  # recipients over the limit in this transaction
         self.state = State.START
@@ -106,9 +101,14 @@ class Server:
         return octets
 
     @property
+    def size(self) -> int:
+        """Octets of content of the message on its way, or of the last one."""
+        return self._incoming.size if self._incoming is not None else 0
+
+    @property
     def mended(self) -> bool:
         """Bare CR or LF were replaced in the message just received."""
-        return self._decoder is not None and self._decoder.bare
+        return self._incoming is not None and self._incoming.mended
 
     def next_event(self) -> Event | None:
         """What happened; None when the client has to say more (or the connection is CLOSED)."""
@@ -138,7 +138,7 @@ class Server:
             verb, _, argument = line.partition(b" ")
             command = _COMMANDS.get(verb) or _COMMANDS.get(verb.upper())
             if command is None:
-                self._no_command(verb)
+                self._no_command(verb, argument)
                 continue
             event = command(self, argument)
             if event is not None:
@@ -154,8 +154,8 @@ class Server:
 
     def rcpt_ok(self, address: str = "") -> None:
         """The recipient is accepted; `address` replaces what the client wrote (a bare <postmaster>)."""
-        name = address or self._answered(Rcpt).address
-        self._asked = None
+        asked = self._answered(Rcpt)
+        name = address or asked.address
         self.state = _ON_RCPT[self.state]
         if name not in self.recipients:
             self.recipients[name] = Recipient(name)
@@ -198,7 +198,8 @@ class Server:
         """The message on its way cannot be taken: swallow the rest and say so at its end."""
         if self.state is not _CONTENT or self._asked is not None:
             raise MisuseError("no message is on its way")
-        self._spoil = answer
+        assert self._incoming is not None
+        self._incoming.spoil(answer)
 
     def hang_up(self, answer: Reply | None, why: str) -> None:
         """End the connection: 421 and the like."""
@@ -214,38 +215,25 @@ class Server:
         octets = self._lines.take_all()
         if not octets:
             return None
-        decoder = self._decoder
-        assert decoder is not None
-        content, rest = decoder.feed(octets)
-        self.size += len(content)
-        spoiled = self._spoil
-        if spoiled is None:
-            spoiled = self._flaw(decoder)
-            if spoiled is None:
-                if rest < 0:
-                    return Content(content, False) if content else None
-                self._lines.put_back(octets, rest)
-                self._asked = event = Content(content, True)
-                return event
-            self._spoil = spoiled
-            if rest >= 0:
-                self._finish_spoiled(octets, rest, spoiled)
-            return Spoiled(spoiled)
+        incoming = self._incoming
+        assert incoming is not None
+        before = incoming.verdict
+        content, rest = incoming.feed(octets)
+        verdict = incoming.verdict
+        if verdict is None:
+            if rest < 0:
+                return Content(content, False) if content else None
+            self._lines.put_back(octets, rest)
+            self._asked = event = Content(content, True)
+            return event
+        sender = self.mail.sender if self.mail is not None else ""
         if rest >= 0:
-            self._finish_spoiled(octets, rest, spoiled)
-            return self.next_event()
-        if self.size > 2 * self._terms.max_size + _SWALLOWED:
+            self._finish_spoiled(octets, rest, verdict)
+        elif incoming.endless:
             self.hang_up(words.ENDLESS, "a refused message that does not end")
-        return None
-
-    def _flaw(self, decoder: Decoder) -> Reply | None:
-        if self.size > self._terms.max_size:
-            return self._terms.too_large
-        if decoder.bare and not self._terms.mend:
-            return words.BARE
-        if decoder.long:
-            return words.LONG_TEXT
-        return None
+        if before is None:
+            return Spoiled(verdict, sender)
+        return self.next_event() if rest >= 0 else None
 
     def _finish_spoiled(self, octets: bytes, rest: int, answer: Reply) -> None:
         self._lines.put_back(octets, rest)
@@ -264,7 +252,6 @@ class Server:
         self.mail = None
         if self.recipients:
             self.recipients = {}
-        self._spoil = None
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -333,18 +320,16 @@ class Server:
         return Refused(words.TOO_MANY_RECIPIENTS, "RCPT") if self._refused == 1 else None
 
     def _data(self, argument: bytes) -> Event | None:
-        if argument:
-            return self._error(words.NO_ARGUMENT)
         if self._lines.pending:
             return self._out_of_step()
+        if argument:
+            return self._error(words.NO_ARGUMENT)
         if self.state not in _ON_DATA:
             return self._out_of_order(Step.DATA)
-        decoder = self._decoder
-        if decoder is None:
-            self._decoder = Decoder(mend=self._terms.mend)
-        else:
-            decoder.reset()
-        self.size = 0
+        incoming = self._incoming
+        if incoming is None:
+            incoming = self._incoming = Incoming(self._terms)
+        incoming.begin()
         self.state = _ON_DATA[self.state]
         self._out.append(words.GO_ON)
         return None
@@ -372,6 +357,8 @@ class Server:
         return self._said(words.VRFY) if argument else self._error(words.ARGUMENT_DUE)
 
     def _not_here(self, argument: bytes) -> Event | None:
+        if self._lines.pending:
+            return self._out_of_step()  # AUTH and TURN change what follows, EXPN ends a group
         return self._error(words.NOT_HERE)
 
     def _bdat(self, argument: bytes) -> Event | None:
@@ -387,10 +374,10 @@ class Server:
         return None
 
     def _starttls(self, argument: bytes) -> Event | None:
-        if argument:
-            return self._error(words.NO_ARGUMENT)
         if self._lines.pending:
             return self._out_of_step()  # CVE-2011-0411: text injected before the handshake never survives it
+        if argument:
+            return self._error(words.NO_ARGUMENT)
         if self.tls or self._terms.offered is self._terms.offered_tls:
             return self._error(words.NO_TLS)
         if self.state not in _ON_TLS:
@@ -399,8 +386,8 @@ class Server:
         self._asked = event
         return event
 
-    def _no_command(self, verb: bytes) -> None:
-        if verb.upper() in _FOREIGN or verb.endswith(b":"):  # HTTP, or the header of a message
+    def _no_command(self, verb: bytes, argument: bytes) -> None:
+        if verb.upper() in _FOREIGN or b":" in verb or argument.startswith(b":"):  # HTTP, or the header of a message
             self._end("not SMTP: " + verb[:32].decode("ascii"))
         else:
             self._error(words.UNKNOWN)
