@@ -19,6 +19,10 @@ class PeerClosed(PeerError):
     """The peer closed or reset the connection where more was due."""
 
 
+class PeerUnreachable(PeerClosed):
+    """No way leads to that address from here: its whole family may have no route."""
+
+
 class PeerTimeout(PeerError):
     """A deadline passed while waiting for the peer (seconds and phase in the message)."""
 

@@ -4,7 +4,7 @@ The hot path adds to attributes of one `Counts` (an integer addition, 30 ns); `E
 writes what changed into the memory-mapped values that prometheus_client's multiprocess collector sums at a scrape
 (admin/pages.py). So a worker killed between two flushes loses at most a second of counting, never a message.
 
-Identity is the slot ("0", "1", ... and "master"), not the pid: a worker that comes back in the same slot goes on from
+Identity is the slot ("0", "1", ... and "admin"), not the pid: a worker that comes back in the same slot goes on from
 the counts in the slot's files, so counters never fall and files never grow in number. Gauges are of `live` modes: the
 master calls `forget_gauges(slot)` when it reaps a worker, and its share of queue and connections is gone.
 
@@ -276,11 +276,14 @@ def forget_gauges(slot: int | str) -> None:
 
 
 class Exporter:
-    """Writes one process's Counts into its shared values. Built after the fork, once the slot is known."""
+    """Writes one process's Counts into its shared values. Built after the fork, once the slot is known.
 
-    __slots__ = ("_children", "_counts", "_known", "_make")
+    goes_on=False: the counts are totals kept elsewhere (the admin child copies the shared page's), not additions.
+    """
 
-    def __init__(self, counts: Counts, identity: int | str) -> None:
+    __slots__ = ("_children", "_counts", "_goes_on", "_known", "_make")
+
+    def __init__(self, counts: Counts, identity: int | str, *, goes_on: bool = True) -> None:
         directory = os.environ.get(DIRECTORY, "")
         if not os.path.isdir(directory):
             raise Impossible(
@@ -288,6 +291,7 @@ class Exporter:
                 f"before it forks (it is {directory!r})"
             )
         self._counts = counts
+        self._goes_on = goes_on
         self._make = _value_class(lambda: identity)
         self._known: set[tuple[str, tuple[str, ...]]] = set()
         self._children: list[_Child] = []
@@ -322,7 +326,7 @@ class Exporter:
             metric.kind.value, family, PREFIX + metric.name, metric.labels, labels, metric.help, metric.mode
         )
         self._known.add((metric.name, labels))
-        self._children.append(_Child(value, read, goes_on=metric.kind is not Kind.GAUGE))
+        self._children.append(_Child(value, read, goes_on=self._goes_on and metric.kind is not Kind.GAUGE))
 
     def _add_histogram(self, metric: Metric, histogram: Histogram) -> None:
         family = PREFIX + metric.name

@@ -23,7 +23,7 @@ from typing import Any
 import greenlet
 from gevent import get_hub
 
-from fastrelay.errors import PeerClosed, PeerTimeout, TlsFailed
+from fastrelay.errors import MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
 from fastrelay.runtime import clock
 
 READ, WRITE = 1, 2
@@ -31,6 +31,8 @@ BUFFER = 64 * 1024
 _NOWAIT = socket.MSG_DONTWAIT
 _NOWAIT_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BIND_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, so 28,000 is no limit per source
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _MAX_PARTS = 512  # iovec entries per sendmsg; the kernel refuses above 1,024 (UIO_MAXIOV)
 
 _buffer = bytearray(BUFFER)  # one per process: only filled and copied out between two switches
@@ -168,6 +170,15 @@ class Stream:
                 self._write_rest(memoryview(part)[sent:])
                 sent = 0
 
+    def write_nowait(self, data: bytes) -> bool:
+        """Send `data` only if the system takes it at once, for a last word nobody waits for. False when it was not."""
+        try:
+            if self._tls is not None:
+                return self._tls.write(data) == len(data)
+            return self._sock.send(data, _NOWAIT_SEND) == len(data)
+        except (OSError, ValueError):  # SSLError is an OSError; ValueError: OpenSSL's word for a closed TLS layer
+            return False
+
     def _write_rest(self, rest: memoryview) -> None:
         if self._writer is None:
             self._writer = get_hub().loop.io(self._sock.fileno(), WRITE)
@@ -296,18 +307,21 @@ class Stream:
 def connect(address: str, port: int, *, source: str = "", seconds: float = 30.0) -> Stream:
     """Open a TCP connection to an address (text, either family; "unix:/path" for a local socket).
 
-    Raises PeerClosed with the system's words (refused, unreachable, ...), PeerTimeout after `seconds`.
+    Raises PeerClosed with the system's words (refused, ...), PeerUnreachable where no way leads there from `source`,
+    PeerTimeout after `seconds`, MachineShort when descriptors or memory have run out.
     """
-    sock, target = _client_socket(address, port)
+    sock = None
     try:
+        sock, target = _client_socket(address, port)
         sock.setblocking(False)
         if source:
             sock.setsockopt(socket.IPPROTO_IP, _BIND_NO_PORT, 1)
             sock.bind((source, 0))
         code = sock.connect_ex(target)
     except OSError as error:
-        sock.close()
-        raise PeerClosed(f"cannot connect to {address} port {port}: {error.strerror or error}") from None
+        if sock is not None:
+            sock.close()
+        raise _connect_error(address, port, error.errno or 0, error.strerror or str(error)) from None
     stream = Stream(sock, (address, port))
     try:
         if code == errno.EINPROGRESS:
@@ -319,12 +333,19 @@ def connect(address: str, port: int, *, source: str = "", seconds: float = 30.0)
                 raise PeerTimeout(f"connect to {address} port {port} timed out after {seconds:g} s") from None
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            raise PeerClosed(f"cannot connect to {address} port {port}: {os.strerror(code)}")
+            raise _connect_error(address, port, code, os.strerror(code))
     except BaseException:
         stream.close()
         raise
     stream.expire_at(clock.NEVER)
     return stream
+
+
+def _connect_error(address: str, port: int, code: int, words: str) -> PeerClosed | MachineShort:
+    text = f"cannot connect to {address} port {port}: {words}"
+    if code in _SHORT:
+        return MachineShort("no resources for another connection", code=451, enhanced="4.3.2", detail=text)
+    return PeerUnreachable(text) if code in _NO_WAY else PeerClosed(text)
 
 
 def _client_socket(address: str, port: int) -> tuple[socket.socket, str | tuple[str, int]]:
