@@ -1,0 +1,287 @@
+"""The master: binds, forks, watches, replaces, and ends the house. No event loop, no thread, no octet of a peer.
+
+Promises: signal handlers only queue; everything happens in one loop, wait -> handle -> reap -> manage. What to do with
+a child is decided in children.py and done in staff.py. No hub of gevent and no second thread ever exist here, so a fork
+copies nothing that runs. It keeps the uid it was started with.
+
+If no worker ever becomes ready, the house ends with the error of the first that failed. Later a post backs off from 1 s
+to 60 s while the others go on. Signals: TERM drains, bounded by server.drain_timeout; INT and QUIT, or a second TERM,
+stop quickly; TTIN and TTOU add and end a worker; USR1 goes to the children (reopen logs); HUP and USR2 are answered
+with a line.
+"""
+
+import contextlib
+import gc
+import math
+import os
+import select
+import signal
+import time
+from typing import Final
+
+from fastrelay.config import Config
+from fastrelay.process import cpus, sockets
+from fastrelay.process.announce import announce
+from fastrelay.process.children import LIVE, Child, Kind, Phase, Post, drain, next_step, quit_now
+from fastrelay.process.crashes import Crashes
+from fastrelay.process.heartbeat import Row
+from fastrelay.process.notify import Notifier
+from fastrelay.process.premises import Premises
+from fastrelay.process.privileges import raise_descriptor_limit
+from fastrelay.process.spawn import EXIT_OK, EXIT_SOFTWARE, HANDLED
+from fastrelay.process.staff import Run, Staff
+
+LOOK: Final = 1.0  # seconds between two looks at the page when nothing happens
+GAP: Final = 5.0  # a turn that comes so late means that we slept too: old beats prove nothing then
+
+
+class Master:
+    """One house. `run` returns the exit code."""
+
+    def __init__(self, config: Config, premises: Premises, run_worker: Run, run_admin: Run | None = None) -> None:
+        self._config = config
+        self._premises = premises
+        self._notifier = Notifier(os.environ)
+        self._look = min(LOOK, self._notifier.watchdog_interval or LOOK)
+        self._wake, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        runs: dict[Kind, Run] = {Kind.WORKER: run_worker}
+        if run_admin is not None:
+            runs[Kind.ADMIN] = run_admin
+        own_fds = (self._wake, self._wake_end, *self._notifier.fds)
+        self._staff = Staff(config, premises.identity, runs, cpus.workers(config.server.workers), own_fds)
+        self._crashes = Crashes()
+        self._stopping: Phase | None = None
+        self._ever_ready = False
+        self._told_ready = False
+        self._exit: int = EXIT_OK
+        self._last_turn = self._awake_since = time.monotonic()
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Until the last child has ended. ConfigError or MachineShort when it cannot even begin."""
+        addresses = [listener.address for listener in self._config.listeners]
+        raise_descriptor_limit()
+        self._staff.listeners = sockets.open_all(addresses, self._premises.identity, os.environ, announce)
+        self._staff.poll.register(self._wake, select.POLLIN)
+        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        for handled in HANDLED:
+            signal.signal(handled, _queued)
+        gc.collect()
+        gc.freeze()  # what is there now is shared with every child; collecting it would copy each page it stands on
+        try:
+            while self._manage(time.monotonic()):
+                for number in self._wait(time.monotonic()):
+                    self._handle(number, time.monotonic())
+                self._reap(time.monotonic())
+            return self._exit
+        finally:
+            self._close(addresses)
+
+    def _wait(self, now: float) -> bytes:
+        """Until a signal, a word from a child, or the next moment something is due. The signals that came."""
+        timeout = self._look
+        for post in self._staff.posts:
+            if post.child is not None:
+                timeout = min(timeout, post.child.deadline - now)
+            elif self._stopping is None:
+                timeout = min(timeout, post.not_before - now)
+        queued = b""
+        for fd, _ in self._staff.poll.poll(max(0, math.ceil(timeout * 1000))):
+            if fd == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    queued = os.read(self._wake, 4096)
+            else:
+                self._staff.hear(fd)
+        return queued
+
+    def _handle(self, number: int, now: float) -> None:
+        match number:
+            case signal.SIGTERM:
+                self._stop(Phase.QUITTING if self._stopping else Phase.DRAINING, now)
+            case signal.SIGINT | signal.SIGQUIT:
+                self._stop(Phase.QUITTING, now)
+            case signal.SIGTTIN:
+                self._add_worker()
+            case signal.SIGTTOU:
+                self._end_worker(now)
+            case signal.SIGUSR1:
+                for child in self._staff.children:
+                    self._staff.send(child, signal.SIGUSR1)
+            case signal.SIGHUP:
+                announce("reload is not supported yet: restart to change the configuration")
+            case signal.SIGUSR2:
+                announce("upgrade is not supported yet: stop, then start the new program")
+
+    # -- reaping --------------------------------------------------------------------------------------------------
+
+    def _reap(self, now: float) -> None:
+        while (ended := self._staff.reap()) is not None:
+            post, code = ended
+            child = post.child
+            assert child is not None
+            row = self._staff.clear(post)
+            asked = child.phase not in LIVE and child.phase is not Phase.ABORTED
+            if not asked and self._stopping is None:
+                self._mourn(post, child, row, code, now)
+            elif code not in (EXIT_OK, -signal.SIGINT, -signal.SIGTERM):
+                announce(f"{post.name} (process {child.pid}) {_ending(code)} while stopping")
+            post.child = None
+            if not post.wanted:
+                self._staff.posts.remove(post)
+
+    def _mourn(self, post: Post, child: Child, row: Row | None, code: int, now: float) -> None:
+        """The child ended unasked: say so, note what it had in hand, decide when the next may start."""
+        where = "" if row is None or post.kind is Kind.ADMIN else f", slot {row.slot}"
+        told = f"{post.name} (process {child.pid}{where}) {_ending(code)}"
+        pause = post.vacated(now)
+        if post.kind is Kind.WORKER:
+            self._staff.page.count_restart()
+            for ident in self._crashes.note(row.idents if row is not None and code else ()):
+                announce(f"message {ident.hex()} was in hand at three crashes: it will be held")
+            if not self._ever_ready:
+                post.not_before = math.inf  # until a sibling shows that it can work at all
+                self._exit = self._exit or (code if code > 0 else EXIT_SOFTWARE)
+                announce(told)
+                return
+        announce(f"{told}; replaced {f'in {pause:g} s' if pause else 'at once'}")
+
+    # -- managing -------------------------------------------------------------------------------------------------
+
+    def _manage(self, now: float) -> bool:
+        """Watch every child and fill empty posts. False when the house is empty and done."""
+        if now - self._last_turn > GAP:
+            self._awake_since = now
+        self._last_turn = now
+        staff = self._staff
+        for post in staff.posts:
+            if post.child is not None:
+                self._watch(post, post.child, now)
+        if self._stopping is None:
+            if self._exit and not self._ever_ready and not any(post.child for post in staff.workers):
+                announce("no worker became ready: giving up")
+                self._stop(Phase.QUITTING, now)
+            else:
+                self._fill(now)
+        if self._stopping is not None and not any(post.child for post in staff.workers):
+            if not staff.children:
+                return False
+            for child in staff.children:  # the admin child last: the drain stays visible to the end
+                staff.apply(child, quit_now(child, now))
+        if self._notifier.watchdog_interval:
+            self._notifier.alive()
+        if not self._told_ready and self._stopping is None:
+            self._tell_ready()
+        return True
+
+    def _watch(self, post: Post, child: Child, now: float) -> None:
+        row = self._staff.row(child)
+        hang_timeout = self._config.server.hang_timeout
+        if post.kind is Kind.ADMIN and row is None:
+            hang_timeout = math.inf  # an admin child that never claimed its row cannot be missed
+        step = next_step(child, row, now, hang_timeout, self._awake_since)
+        if step is None:
+            return
+        if step.phase is Phase.READY:
+            child.ready_since = now
+            if post.kind is Kind.WORKER:
+                self._prove_ready(now)
+        elif step.phase is Phase.ABORTED:
+            announce(
+                f"{post.name} (process {child.pid}) has not beaten for {hang_timeout:g} s: ending it, stacks follow"
+            )
+        elif step.phase is Phase.KILLED:
+            announce(f"{post.name} (process {child.pid}) does not end: killing it")
+        self._staff.apply(child, step)
+
+    def _prove_ready(self, now: float) -> None:
+        """A worker became ready: if it is the first ever, those that failed before it get another chance."""
+        if not self._ever_ready:
+            self._ever_ready, self._exit = True, EXIT_OK
+            for post in self._staff.workers:
+                if post.not_before == math.inf:
+                    post.not_before = now + 1.0
+
+    def _fill(self, now: float) -> None:
+        for post in self._staff.posts:
+            if post.child is None and post.not_before <= now:
+                try:
+                    self._staff.start(post, now, self._crashes.suspects)
+                except OSError as error:
+                    announce(f"cannot start {post.name}: {error.strerror}; trying again in {post.vacated(now):g} s")
+
+    def _tell_ready(self) -> None:
+        """Once, when every worker there is accepts; one that already failed is not waited for."""
+        living = [post.child for post in self._staff.workers if post.child is not None]
+        if living and all(child.phase is Phase.READY for child in living):
+            self._told_ready = True
+            where = ", ".join(sockets.name_of(sock) for sock in self._staff.listeners)
+            text = f"{len(living)} worker{'s' if len(living) > 1 else ''} on {where or 'no listener'}"
+            announce(f"ready: {text}; spool {self._premises.spool}")
+            self._notifier.ready(text)
+
+    # -- more and less --------------------------------------------------------------------------------------------
+
+    def _add_worker(self) -> None:
+        workers = self._staff.workers
+        if self._stopping is not None or len(workers) >= self._staff.page.slots:
+            announce(f"no worker added: {len(workers)} of at most {self._staff.page.slots} are there")
+            return
+        taken = {post.number for post in workers}
+        number = next(n for n in range(len(workers) + 1) if n not in taken)
+        self._staff.posts.append(Post(Kind.WORKER, number))
+        announce(f"one worker more: {sum(post.wanted for post in self._staff.workers)}")
+
+    def _end_worker(self, now: float) -> None:
+        wanted = [post for post in self._staff.workers if post.wanted]
+        if self._stopping is not None or len(wanted) < 2:
+            announce("no worker ended: the last one stays")
+            return
+        post = max(wanted, key=lambda one: one.number)
+        post.wanted = False
+        if post.child is None:
+            self._staff.posts.remove(post)
+        else:
+            self._staff.apply(post.child, drain(post.child, now, self._config.server.drain_timeout))
+        announce(f"one worker less: {len(wanted) - 1}")
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def _stop(self, how: Phase, now: float) -> None:
+        """how: DRAINING or QUITTING. New connections are refused from here on."""
+        timeout = self._config.server.drain_timeout
+        if self._stopping is None:
+            self._notifier.stopping()
+        if self._stopping is not how:
+            announce(f"draining, up to {timeout:g} s" if how is Phase.DRAINING else "stopping now")
+        self._stopping = how
+        self._staff.refuse_connections()
+        for post in self._staff.workers:
+            if post.child is not None:
+                step = drain(post.child, now, timeout) if how is Phase.DRAINING else quit_now(post.child, now)
+                self._staff.apply(post.child, step)
+
+    def _close(self, addresses: list[str]) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        self._staff.close()
+        sockets.remove_files(addresses)
+        for fd in (self._wake, self._wake_end):
+            os.close(fd)
+        self._notifier.close()
+        if self._exit == EXIT_OK:
+            announce("stopped")
+
+
+def _queued(number: int, frame: object) -> None:
+    """The number already stands in the wake-up pipe, put there by the interpreter; `_handle` acts on it."""
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,182 @@
+"""A whole house with toy workers: `python house_program.py CONFIG BEHAVIOUR`. The tests of the master run it.
+
+The workers are real in all that concerns the house (row, ledger, life pipe, signals, accepting with balance) and toys
+in what they do: greet with their slot and keep the connection until the peer closes it.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from fastrelay.config import load
+from fastrelay.errors import FastrelayError, MachineShort
+from fastrelay.process.announce import announce
+from fastrelay.process.balance import LOOK_AGAIN
+from fastrelay.process.heartbeat import Cell
+from fastrelay.process.master import Master
+from fastrelay.process.premises import Premises
+from fastrelay.process.seat import Seat
+from fastrelay.process.spawn import exit_code
+from fastrelay.runtime import tasks
+from fastrelay.runtime.listener import Listener
+from fastrelay.runtime.stream import Stream
+
+
+class Worker:
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.sessions = 0
+        self.over = tasks.Event()
+        self.listeners = [Listener(sock, self.serve, spawn=self.spawn) for _, sock in seat.listeners]
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.signals = read
+        self.watches = [
+            tasks.DescriptorWatch(read, self.over.set),
+            tasks.DescriptorWatch(seat.life_fd, self.over.set),
+        ]
+        self.tickers = [tasks.Ticker(1.0, self.beat), tasks.Ticker(LOOK_AGAIN, self.balance)]
+
+    def beat(self) -> None:
+        self.seat.page.beat(time.monotonic())
+
+    def balance(self) -> None:
+        for listener in self.listeners:
+            if self.seat.page.may_accept(time.monotonic()):
+                listener.start()
+            else:
+                listener.pause()
+
+    def spawn(self, function: object, stream: Stream) -> None:
+        self.count(1)
+        tasks.spawn(function, stream)  # type: ignore[arg-type]
+
+    def count(self, change: int) -> None:
+        self.sessions += change
+        self.seat.page.sessions(self.sessions)
+        self.balance()
+
+    def serve(self, stream: Stream) -> None:
+        try:
+            stream.write(f"{self.seat.page.slot} {os.getpid()}\n".encode())
+            while stream.read():
+                pass
+        finally:
+            stream.close()
+            self.count(-1)
+
+    def run(self) -> int:
+        self.balance()
+        self.seat.ready()
+        self.over.wait()
+        return 0
+
+
+def accepting(seat: Seat) -> int:
+    seat.claim(seat.number)
+    return Worker(seat).run()
+
+
+def failing(seat: Seat) -> int:
+    seat.claim(seat.number)
+    raise MachineShort("the spool is on fire")
+
+
+def one_fails(seat: Seat) -> int:
+    seat.claim(seat.number)
+    if seat.number == 1:
+        raise MachineShort("worker 1 has no luck")
+    return Worker(seat).run()
+
+
+def hanging(seat: Seat) -> int:
+    seat.claim(seat.number)
+    seat.ready()
+    if seat.number == 0 and not Path(seat.config.spool.path, "hung").exists():
+        Path(seat.config.spool.path, "hung").touch()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        while True:
+            signal.pause()
+    return Worker(seat).run()
+
+
+def stubborn(seat: Seat) -> int:
+    """Ignores TERM and INT and beats on."""
+    seat.claim(seat.number)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    seat.ready()
+    while True:
+        seat.page.beat(time.monotonic())
+        time.sleep(0.2)
+
+
+def holding(seat: Seat) -> int:
+    """Takes three of a limit of four from the ledger and says what the total is now."""
+    seat.claim(seat.number)
+    key = Key("site", ("a",))
+    got = sum(bool(seat.ledger.take([(key, Four())], time.monotonic())) for _ in range(3))
+    with open(Path(seat.config.spool.path, "taken"), "a") as file:
+        file.write(f"{seat.number} {got} {seat.ledger.total(key)}\n")
+    return Worker(seat).run()
+
+
+class Key:
+    def __init__(self, kind: str, names: tuple[str, ...]) -> None:
+        self.kind, self.names = kind, names
+
+
+class Four:
+    count, rate = 4, None
+
+
+def poisoned(seat: Seat) -> int:
+    """Dies with a message in hand until told to hold it."""
+    seat.claim(seat.number)
+    ident = bytes(range(16))
+    if ident not in seat.suspects:
+        seat.ready()
+        seat.page.note(Cell.SENDING, ident)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return Worker(seat).run()
+
+
+def who(seat: Seat) -> int:
+    """Writes down what it is."""
+    seat.claim(seat.number)
+    status = Path("/proc/self/status").read_text()
+    Path(seat.config.spool.path, "who").write_text(status)
+    return Worker(seat).run()
+
+
+def admin(seat: Seat) -> int:
+    seat.claim_admin()
+    assert seat.listeners == []
+    return Worker(seat).run()
+
+
+def main() -> int:
+    config = load(sys.argv[1])
+    run_worker = globals()[sys.argv[2]]
+    try:
+        premises = Premises.take(config)
+        try:
+            code = Master(config, premises, run_worker, admin if "admin" in sys.argv[3:] else None).run()
+        finally:
+            premises.close()
+    except FastrelayError as error:
+        announce(str(error))
+        return exit_code(error)
+    hub = sys.modules["gevent"]._hub_local.get_hub_if_exists()
+    threads = threading.active_count(), len(os.listdir("/proc/self/task"))
+    announce(f"master ends: hub {hub}, threads {threads}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

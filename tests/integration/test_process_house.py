@@ -1,0 +1,296 @@
+"""A whole house as processes: ready, balanced, replaced, drained, quick-stopped; orphans and second starts."""
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("house_program.py")
+PATIENCE = 20.0  # seconds before a test that waits for a line gives up
+
+
+class House:
+    """One run of house_program.py; its stderr is read line by line."""
+
+    def __init__(self, folder: Path, behaviour: str, *extra: str, **server: object) -> None:
+        self.folder = folder
+        self.socket = folder / "door"
+        settings = {"workers": 2, "runtime_dir": str(folder / "run"), "drain_timeout": "10s", **server}
+        lines = ["[server]", *(f"{k} = {v if isinstance(v, int) else repr(v)}" for k, v in settings.items())]
+        lines += ["[[listener]]", f"address = 'unix:{self.socket}'", "[spool]", f"path = '{folder / 'spool'}'"]
+        config = folder / "config.toml"
+        config.write_text("\n".join(lines))
+        command = [sys.executable, str(PROGRAM), str(config), behaviour, *extra]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        assert self.process.stderr is not None
+        self.fd = self.process.stderr.fileno()
+        self.lines: list[str] = []
+        self.rest = b""
+
+    def read(self, seconds: float) -> bool:
+        """More of stderr into `lines`; False at its end."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            raise AssertionError("nothing said in time; so far:\n" + "\n".join(self.lines))
+        octets = os.read(self.fd, 65536)
+        *whole, self.rest = (self.rest + octets).split(b"\n")
+        self.lines += [line.decode() for line in whole]
+        return bool(octets)
+
+    def expect(self, pattern: str) -> str:
+        """The first line from here on that matches; those before it stay in `lines`."""
+        deadline = time.monotonic() + PATIENCE
+        seen = 0
+        while True:
+            while seen < len(self.lines):
+                if re.search(pattern, self.lines[seen]):
+                    line = self.lines[seen]
+                    del self.lines[: seen + 1]
+                    return line
+                seen += 1
+            if not self.read(max(0.0, deadline - time.monotonic())):
+                raise AssertionError(f"ended without {pattern!r}; so far:\n" + "\n".join(self.lines))
+
+    def ready(self) -> "House":
+        self.expect(r"\]: ready: ")
+        return self
+
+    def call(self) -> tuple[socket.socket, int, int]:
+        """A connection that stays: its socket, the slot and pid of the worker that took it."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        sock.connect(str(self.socket))
+        slot, pid = sock.recv(100).split()
+        return sock, int(slot), int(pid)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        while self.read(PATIENCE):
+            pass
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    open_ones: list[House] = []
+
+    def start(behaviour: str = "accepting", *extra: str, **server: object) -> House:
+        one = House(tmp_path, behaviour, *extra, **server)
+        open_ones.append(one)
+        return one
+
+    yield start
+    for one in open_ones:
+        one.close()
+
+
+def is_gone(pid: int) -> bool:
+    """Dead, or a zombie that only waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_persistent_sessions_spread_over_the_workers(house: Callable[..., House]) -> None:
+    one = house(workers=4).ready()
+    calls = [one.call() for _ in range(12)]
+    spread = Counter(slot for _, slot, _ in calls)
+    assert len(spread) == 4 and all(2 <= count <= 4 for count in spread.values()), spread
+    for sock, _, _ in calls:
+        sock.close()
+
+
+def test_a_drain_ends_well_and_the_master_has_neither_hub_nor_threads(house: Callable[..., House]) -> None:
+    one = house("accepting", "admin").ready()
+    assert one.end(signal.SIGTERM) == 0
+    assert any("draining" in line for line in one.lines) and any("stopped" in line for line in one.lines)
+    assert one.lines[-1].endswith("master ends: hub None, threads (1, 1)")
+    assert not one.socket.exists() and (one.folder / "run/fastrelay.pid").read_text() == ""
+
+
+def test_a_quick_stop_ends_well(house: Callable[..., House]) -> None:
+    one = house().ready()
+    assert one.end(signal.SIGINT) == 0
+    assert any("stopping now" in line for line in one.lines)
+
+
+def test_a_killed_worker_is_replaced_and_siblings_go_on(house: Callable[..., House]) -> None:
+    one = house().ready()
+    calls = [one.call() for _ in range(4)]
+    victim = calls[0][2]
+    others = [sock for sock, _, pid in calls if pid != victim]
+    assert others
+    os.kill(victim, signal.SIGKILL)
+    one.expect(rf"process {victim}, slot .\) was killed by SIGKILL; replaced in 1 s")
+    pids: set[int] = set()
+    while len(pids - {victim}) < 2:
+        sock, _, pid = one.call()
+        pids.add(pid)
+        calls.append((sock, 0, pid))
+    assert victim not in pids
+    for sock in others:
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+    for sock, _, _ in calls:
+        sock.close()
+
+
+def test_no_worker_ever_ready_ends_the_house_with_its_error(house: Callable[..., House]) -> None:
+    one = house("failing")
+    assert one.wait() == 75
+    text = "\n".join(one.lines)
+    assert "the spool is on fire" in text and "no worker became ready: giving up" in text
+
+
+def test_one_worker_that_fails_does_not_end_the_house(house: Callable[..., House]) -> None:
+    one = house("one_fails").ready()
+    one.expect("worker 1 .* ended with exit code 75; replaced in")
+    one.call()[0].close()
+    assert one.end(signal.SIGTERM) == 0
+
+
+def test_a_hung_worker_shows_its_stacks_and_is_replaced(house: Callable[..., House]) -> None:
+    one = house("hanging", hang_timeout="2s").ready()
+    one.expect("worker 0 .* has not beaten for 2 s")
+    one.expect("Fatal Python error: Aborted")
+    one.expect("in hanging")
+    one.expect("was killed by SIGABRT; replaced in 1 s")
+    assert one.end(signal.SIGTERM) == 0
+
+
+def test_a_worker_that_does_not_stop_is_killed(house: Callable[..., House]) -> None:
+    one = house("stubborn", workers=1, drain_timeout="500ms").ready()
+    began = time.monotonic()
+    assert one.end(signal.SIGTERM) == 0
+    assert any("does not end: killing it" in line for line in one.lines)
+    assert 5.0 < time.monotonic() - began < 10.0, "drain 0.5 s, quick stop 5 s, then KILL"
+
+
+def test_more_and_fewer_workers(house: Callable[..., House]) -> None:
+    one = house(workers=1).ready()
+    one.process.send_signal(signal.SIGTTIN)
+    one.expect("one worker more: 2")
+    calls = [one.call()]
+    while len({pid for _, _, pid in calls}) < 2:
+        calls.append(one.call())
+    one.process.send_signal(signal.SIGTTOU)
+    one.expect("one worker less: 1")
+    one.process.send_signal(signal.SIGTTOU)
+    one.expect("the last one stays")
+    for sock, _, _ in calls:
+        sock.close()
+    assert one.end(signal.SIGTERM) == 0
+
+
+def test_reload_and_upgrade_are_answered(house: Callable[..., House]) -> None:
+    one = house().ready()
+    one.process.send_signal(signal.SIGHUP)
+    one.expect("reload is not supported yet: restart")
+    one.process.send_signal(signal.SIGUSR2)
+    one.expect("upgrade is not supported yet")
+    assert one.end(signal.SIGTERM) == 0
+
+
+def test_a_second_start_says_who_is_there(house: Callable[..., House]) -> None:
+    first = house().ready()
+    second = house()
+    assert second.wait() == 75
+    assert f"already running: process {first.process.pid} holds" in second.lines[0]
+    first.call()[0].close()
+
+
+def test_orphans_end_by_themselves_and_a_new_master_waits_for_them(house: Callable[..., House]) -> None:
+    one = house().ready()
+    sock, _, orphan = one.call()
+    one.process.kill()
+    one.process.wait(PATIENCE)
+    two = house()
+    two.ready()
+    assert is_gone(orphan), "no worker starts while an orphan may still write"
+    sock.close()
+    assert two.end(signal.SIGTERM) == 0
+
+
+def test_a_killed_workers_counts_are_cleared_before_the_next(house: Callable[..., House]) -> None:
+    one = house("holding", workers=1).ready()
+    sock, _, pid = one.call()
+    os.kill(pid, signal.SIGKILL)
+    one.expect("was killed by SIGKILL")
+    sock.close()
+    again, _, successor = one.call()
+    assert successor != pid
+    again.close()
+    assert (one.folder / "spool/taken").read_text().splitlines() == ["0 3 3", "0 3 3"]
+
+
+def test_a_message_in_hand_at_three_crashes_is_named_to_the_next_worker(house: Callable[..., House]) -> None:
+    one = house("poisoned", workers=1)
+    one.expect("message 000102030405060708090a0b0c0d0e0f was in hand at three crashes")
+    one.call()[0].close()
+    assert one.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
+def test_workers_become_the_user_and_cannot_go_back(house: Callable[..., House], tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and folder not in (Path("/"), Path("/tmp")):
+            folder.chmod(0o755)
+    one = house("who", workers=1, user="nobody").ready()
+    status = dict(line.split(":\t", 1) for line in (one.folder / "spool/who").read_text().splitlines() if ":\t" in line)
+    uid = (one.folder / "spool/who").stat().st_uid
+    assert uid != 0 and status["Uid"].split() == [str(uid)] * 4
+    assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0
+    assert (one.folder / "spool").stat().st_uid == uid and (one.folder / "run").stat().st_uid == uid
+    assert one.socket.stat().st_uid == uid
+    assert Path(f"/proc/{one.process.pid}").stat().st_uid == 0
+    assert one.end(signal.SIGTERM) == 0
+
+
+def test_an_address_that_is_taken_is_one_line(house: Callable[..., House], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(tmp_path / "door"))
+        taken.listen()
+        one = house()
+        assert one.wait() == 75
+    assert "cannot listen on unix:" in one.lines[0] and "address already in use" in one.lines[0]
+
+
+def test_the_service_manager_hears_ready_alive_and_stopping(
+    house: Callable[..., House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        one = house(workers=1)
+        heard: list[bytes] = []
+        while not heard or b"READY=1" not in heard[-1]:
+            heard.append(manager.recv(4096))
+        assert f"MAINPID={one.process.pid}".encode() in heard[-1]
+        while heard[-1] != b"WATCHDOG=1":
+            heard.append(manager.recv(4096))
+        one.process.send_signal(signal.SIGTERM)
+        while b"STOPPING=1" not in heard[-1]:
+            heard.append(manager.recv(4096))
+        assert one.wait() == 0
