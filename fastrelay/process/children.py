@@ -54,9 +54,9 @@ class Step(NamedTuple):
 
 
 class Child:
-    """One process. `control` is our end of its socketpair, as a descriptor."""
+    """One process. control: our end of its socketpair, as a descriptor. asked: somebody wanted it to end."""
 
-    __slots__ = ("control", "deadline", "phase", "pid", "ready_since", "started")
+    __slots__ = ("asked", "control", "deadline", "phase", "pid", "ready_since", "started")
 
     def __init__(self, pid: int, started: float, control: int) -> None:
         self.pid = pid
@@ -65,11 +65,13 @@ class Child:
         self.phase = Phase.STARTING
         self.ready_since = math.inf
         self.deadline = math.inf
+        self.asked = False
 
     def enter(self, step: Step) -> None:
         """Now in the phase of `step`."""
         self.phase = step.phase
         self.deadline = step.deadline
+        self.asked = self.asked or step.phase in (Phase.DRAINING, Phase.QUITTING)
 
 
 class Post:

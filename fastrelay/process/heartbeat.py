@@ -98,8 +98,7 @@ class Page:
 
     def claim(self, slot: int, now: float) -> None:
         """This process is `slot` from now on."""
-        if not 0 <= slot <= self.slots:
-            raise MisuseError(f"slot {slot}: this house has room for slots 0 to {self.slots - 1}")
+        self.pid_of(slot)
         self.wipe(slot)
         self.slot = slot
         self._base = base = _start(slot)
@@ -185,6 +184,12 @@ class Page:
             if self._u32[_start(slot) // 4 + _PID] == pid:
                 return slot
         return -1
+
+    def pid_of(self, slot: int) -> int:
+        """The process whose row it is, dead ones that are not yet reaped included; 0 for nobody's."""
+        if not 0 <= slot <= self.slots:
+            raise MisuseError(f"slot {slot}: this house has room for slots 0 to {self.slots - 1}")
+        return self._u32[_start(slot) // 4 + _PID]
 
     def wipe(self, slot: int) -> None:
         """Nobody's row any more: its process is reaped."""

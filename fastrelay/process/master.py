@@ -21,8 +21,9 @@ from typing import Final
 
 from fastrelay.config import Config
 from fastrelay.process import cpus, sockets
+from fastrelay.process.admin_sockets import AdminSockets
 from fastrelay.process.announce import announce
-from fastrelay.process.children import LIVE, Child, Kind, Phase, Post, drain, next_step, quit_now
+from fastrelay.process.children import Child, Kind, Phase, Post, drain, next_step, quit_now
 from fastrelay.process.crashes import Crashes
 from fastrelay.process.heartbeat import Row
 from fastrelay.process.notify import Notifier
@@ -42,6 +43,7 @@ class Master:
         self._config = config
         self._premises = premises
         self._notifier = Notifier(os.environ)
+        self._unix_files: list[str] = []  # of listeners that we bound
         self._look = min(LOOK, self._notifier.watchdog_interval or LOOK)
         self._wake, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         runs: dict[Kind, Run] = {Kind.WORKER: run_worker}
@@ -60,23 +62,34 @@ class Master:
 
     def run(self) -> int:
         """Until the last child has ended. ConfigError or MachineShort when it cannot even begin."""
-        addresses = [listener.address for listener in self._config.listeners]
         raise_descriptor_limit()
-        self._staff.listeners = sockets.open_all(addresses, self._premises.identity, os.environ, announce)
-        self._staff.poll.register(self._wake, select.POLLIN)
-        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
-        for handled in HANDLED:
-            signal.signal(handled, _queued)
-        gc.collect()
-        gc.freeze()  # what is there now is shared with every child; collecting it would copy each page it stands on
         try:
+            self._open_sockets(time.monotonic())
+            self._staff.poll.register(self._wake, select.POLLIN)
+            signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+            for handled in HANDLED:
+                signal.signal(handled, _queued)
+            gc.collect()
+            gc.freeze()  # what is there now is shared with every child; collecting it would copy each page it stands on
             while self._manage(time.monotonic()):
                 for number in self._wait(time.monotonic()):
                     self._handle(number, time.monotonic())
                 self._reap(time.monotonic())
             return self._exit
         finally:
-            self._close(addresses)
+            self._close()
+
+    def _open_sockets(self, now: float) -> None:
+        config, identity, staff = self._config, self._premises.identity, self._staff
+        addresses = [sockets.canonical(listener.address) for listener in config.listeners]
+        passed = sockets.Passed(os.environ)
+        try:
+            staff.listeners = sockets.open_all(addresses, identity, passed)
+            self._unix_files = [address for address in addresses if address not in passed.taken]
+            if staff.has_admin:
+                staff.admin_sockets = AdminSockets(config, identity, passed, announce, now)
+        finally:
+            passed.close_rest(announce)
 
     def _wait(self, now: float) -> bytes:
         """Until a signal, a word from a child, or the next moment something is due. The signals that came."""
@@ -121,8 +134,7 @@ class Master:
             child = post.child
             assert child is not None
             row = self._staff.clear(post)
-            asked = child.phase not in LIVE and child.phase is not Phase.ABORTED
-            if not asked and self._stopping is None:
+            if not child.asked and self._stopping is None:
                 self._mourn(post, child, row, code, now)
             elif code not in (EXIT_OK, -signal.SIGINT, -signal.SIGTERM):
                 announce(f"{post.name} (process {child.pid}) {_ending(code)} while stopping")
@@ -162,6 +174,7 @@ class Master:
                 announce("no worker became ready: giving up")
                 self._stop(Phase.QUITTING, now)
             else:
+                self._look_for_admin_address(now)
                 self._fill(now)
         if self._stopping is not None and not any(post.child for post in staff.workers):
             if not staff.children:
@@ -210,6 +223,14 @@ class Master:
                 except OSError as error:
                     announce(f"cannot start {post.name}: {error.strerror}; trying again in {post.vacated(now):g} s")
 
+    def _look_for_admin_address(self, now: float) -> None:
+        """Where it was taken and is free again, the admin child makes way for one that has it."""
+        staff = self._staff
+        if staff.admin_sockets is not None and staff.admin_sockets.look(now):
+            for post in staff.posts:
+                if post.kind is Kind.ADMIN and post.child is not None:
+                    staff.apply(post.child, quit_now(post.child, now))
+
     def _tell_ready(self) -> None:
         """Once, when every worker there is accepts; one that already failed is not waited for."""
         living = [post.child for post in self._staff.workers if post.child is not None]
@@ -217,6 +238,8 @@ class Master:
             self._told_ready = True
             where = ", ".join(sockets.name_of(sock) for sock in self._staff.listeners)
             text = f"{len(living)} worker{'s' if len(living) > 1 else ''} on {where or 'no listener'}"
+            if self._staff.admin_sockets is not None and self._staff.admin_sockets.name:
+                text += f"; admin on {self._staff.admin_sockets.name}"
             announce(f"ready: {text}; spool {self._premises.spool}")
             self._notifier.ready(text)
 
@@ -261,16 +284,18 @@ class Master:
                 step = drain(post.child, now, timeout) if how is Phase.DRAINING else quit_now(post.child, now)
                 self._staff.apply(post.child, step)
 
-    def _close(self, addresses: list[str]) -> None:
+    def _close(self) -> None:
+        for (
+            number
+        ) in HANDLED:  # ignored rather than reset: a second TERM now changes nothing, least of all our exit code
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
-        for number in HANDLED:
-            signal.signal(number, signal.SIG_DFL)
         self._staff.close()
-        sockets.remove_files(addresses)
+        sockets.remove_files(self._unix_files)
         for fd in (self._wake, self._wake_end):
             os.close(fd)
         self._notifier.close()
-        if self._exit == EXIT_OK:
+        if self._stopping is not None and self._exit == EXIT_OK:
             announce("stopped")
 
 

@@ -1,13 +1,18 @@
 """What a child finds when it starts: its seat in the house. Everything was opened by the master before the fork."""
 
 import contextlib
+import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from fastrelay.config import Config, Listener
+from fastrelay.errors import MachineShort
 from fastrelay.process.heartbeat import Page
 from fastrelay.process.ledger import Ledger
+
+CLEARED: Final = 10.0  # seconds; the master needs milliseconds
 
 
 @dataclass(slots=True, eq=False)
@@ -16,7 +21,8 @@ class Seat:
 
     number: the post, a hint only; a worker's identity is the slot it claims. listeners: configuration and socket of
     each (none for the admin child). life_fd: readable (end of file) when the master is gone: stop within 5 s. control:
-    our end of a SOCK_SEQPACKET pair to the master. suspects: idents that crashed workers before; hold them.
+    our end of a SOCK_SEQPACKET pair to the master. suspects: idents that crashed workers before; hold them. api, http:
+    the admin child's sockets (runtime_dir/admin.sock; the address of [admin], None while it cannot be had).
     """
 
     config: Config
@@ -26,10 +32,21 @@ class Seat:
     ledger: Ledger
     life_fd: int
     control: socket.socket
-    suspects: tuple[bytes, ...] = field(default=())
+    suspects: tuple[bytes, ...] = ()
+    api: socket.socket | None = None
+    http: socket.socket | None = None
 
     def claim(self, slot: int) -> None:
-        """We are `slot` now: its row of the page, its column of the ledger. Right after the slot's lock is held."""
+        """We are `slot` now: its row of the page, its column of the ledger. Right after the slot's lock is held.
+
+        The lock is free as soon as its holder is dead, the row only when the master has reaped that process and zeroed
+        its column: until then this waits, MachineShort after CLEARED seconds.
+        """
+        deadline = time.monotonic() + CLEARED
+        while (holder := self.page.pid_of(slot)) not in (0, os.getpid()):
+            if time.monotonic() > deadline:
+                raise MachineShort(f"slot {slot} still counts as held by process {holder}")
+            time.sleep(0.005)
         self.page.claim(slot, time.monotonic())
         if slot != self.page.admin:
             self.ledger.attach(slot)

@@ -1,9 +1,9 @@
 """The listening sockets: bound by us, or handed over by systemd (sd_listen_fds(3)).
 
 An address is "127.0.0.1:25", "[::]:25" (IPv6 only: both families are two listeners) or "unix:/path". A socket from
-systemd is matched to the `[[listener]]` of the same address; one that no listener names is closed with a line. Errors
-are one line each and say what to do: ConfigError for what only the operator can mend, MachineShort where the address is
-taken.
+systemd is matched to the `[[listener]]` (or the [admin] address) that is the same; one that nobody names is closed with
+a line. Errors are one line each and say what to do: ConfigError for what only the operator can mend, MachineShort where
+the address is taken.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -24,31 +24,44 @@ _FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 _UNIX_MODE: Final = 0o660  # who may inject through a local socket: the user and its group
 
 
-def open_all(
-    addresses: Sequence[str],
-    identity: Identity,
-    environment: MutableMapping[str, str],
-    say: Callable[[str], None],
-) -> list[socket.socket]:
+class Passed:
+    """The sockets systemd passed to this very process, until `take` asks for them; takes the variables out of
+    `environment`. taken: their addresses; the files of unix ones are systemd's to remove."""
+
+    __slots__ = ("_sockets", "taken")
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._sockets = _passed_sockets(environment)
+        self.taken: set[str] = set()
+
+    def take(self, address: str) -> socket.socket | None:
+        """The passed socket that listens on `address`."""
+        wanted = canonical(address)
+        for sock in self._sockets:
+            if name_of(sock) == wanted:
+                self._sockets.remove(sock)
+                self.taken.add(wanted)
+                sock.setblocking(False)
+                return sock
+        return None
+
+    def close_rest(self, say: Callable[[str], None]) -> None:
+        """Close what nobody asked for, saying so."""
+        for sock in self._sockets:
+            say(f"the service manager passed a socket for {name_of(sock)}, which no [[listener]] names: closed")
+        close_all(self._sockets)
+        self._sockets = []
+
+
+def open_all(addresses: Sequence[str], identity: Identity, passed: Passed) -> list[socket.socket]:
     """A listening socket per address, in order. On an error none stays open."""
-    passed = passed_sockets(environment)
     opened: list[socket.socket] = []
     try:
         for address in addresses:
-            sock = next((one for one in passed if name_of(one) == canonical(address)), None)
-            if sock is not None:
-                passed.remove(sock)
-            else:
-                sock = bind(address, identity)
-            opened.append(sock)
-            sock.setblocking(False)
+            opened.append(passed.take(address) or bind(address, identity))
     except BaseException:
         close_all(opened)
         raise
-    finally:
-        for extra in passed:
-            say(f"the service manager passed a socket for {name_of(extra)}, which no [[listener]] names: closed")
-            extra.close()
     return opened
 
 
@@ -58,24 +71,26 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
         sock.close()
 
 
-def remove_files(addresses: Sequence[str]) -> None:
-    """At the end of the house: the files of the unix sockets."""
+def remove_files(addresses: Iterable[str]) -> None:
+    """At the end of the house: the files of the unix sockets among these addresses."""
     for address in addresses:
         if address.startswith("unix:"):
             with contextlib.suppress(OSError):
                 os.unlink(address[5:])
 
 
-def bind(address: str, identity: Identity, *, backlog: int = BACKLOG) -> socket.socket:
-    """A socket that listens on `address`."""
-    host, port = parse_address(address, "listener.address")
+def bind(
+    address: str, identity: Identity, *, key: str = "listener.address", mode: int = _UNIX_MODE, backlog: int = BACKLOG
+) -> socket.socket:
+    """A non-blocking socket that listens on `address`. key: for messages. mode: of a unix socket's file."""
+    host, port = parse_address(address, key)
     if host.startswith("unix:"):
-        return _bind_unix(host[5:], identity, backlog)
+        return _bind_unix(host[5:], identity, key, mode, backlog)
     try:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
-        raise ConfigError(f"listener.address: {host!r} is no IP address; names are not looked up here") from None
-    sock = _new_socket(family, address)
+        raise ConfigError(f"{key}: {host!r} is no IP address; names are not looked up here") from None
+    sock = _new_socket(family, address, key)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -84,15 +99,15 @@ def bind(address: str, identity: Identity, *, backlog: int = BACKLOG) -> socket.
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise _refused(address, error) from None
+        raise _refused(address, key, error) from None
     return sock
 
 
-def _bind_unix(path: str, identity: Identity, backlog: int) -> socket.socket:
-    sock = _new_socket(socket.AF_UNIX, f"unix:{path}")
+def _bind_unix(path: str, identity: Identity, key: str, mode: int, backlog: int) -> socket.socket:
+    sock = _new_socket(socket.AF_UNIX, f"unix:{path}", key)
     try:
-        _remove_stale(path)
-        old = os.umask(0o777 & ~_UNIX_MODE)
+        _remove_stale(path, key)
+        old = os.umask(0o777 & ~mode)
         try:
             sock.bind(path)
         finally:
@@ -102,35 +117,35 @@ def _bind_unix(path: str, identity: Identity, backlog: int) -> socket.socket:
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise _refused(f"unix:{path}", error) from None
+        raise _refused(f"unix:{path}", key, error) from None
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, key: str) -> None:
     """A socket nobody answers on any more may go; anything else that stands there stays."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigError(f"listener.address: {path} is there and is no socket; remove it or choose another path")
+        raise ConfigError(f"{key}: {path} is there and is no socket; remove it or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         if probe.connect_ex(path) == errno.ECONNREFUSED:
             os.unlink(path)
 
 
-def _new_socket(family: socket.AddressFamily, address: str) -> socket.socket:
+def _new_socket(family: socket.AddressFamily, address: str, key: str) -> socket.socket:
     try:
-        return socket.socket(family, socket.SOCK_STREAM)
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise _refused(address, error) from None
+        raise _refused(address, key, error) from None
 
 
-def _refused(address: str, error: OSError) -> ConfigError | MachineShort:
+def _refused(address: str, key: str, error: OSError) -> ConfigError | MachineShort:
     why = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         return MachineShort(
@@ -140,16 +155,15 @@ def _refused(address: str, error: OSError) -> ConfigError | MachineShort:
         hint = "start as root, give CAP_NET_BIND_SERVICE, or choose a port above 1023"
         if address.startswith("unix:"):
             hint = "make its directory writable for us, or choose another path"
-        return ConfigError(f"listener.address: cannot listen on {address}: {why.lower()}; {hint}")
+        return ConfigError(f"{key}: cannot listen on {address}: {why.lower()}; {hint}")
     if error.errno == errno.EADDRNOTAVAIL:
-        return ConfigError(f"listener.address: {address} is no address of this machine; `ip address` lists them")
+        return ConfigError(f"{key}: {address} is no address of this machine; `ip address` lists them")
     if error.errno == errno.EAFNOSUPPORT:
-        return ConfigError(f"listener.address: {address}: this machine does not speak that address family")
-    return ConfigError(f"listener.address: cannot listen on {address}: {why.lower()}")
+        return ConfigError(f"{key}: {address}: this machine does not speak that address family")
+    return ConfigError(f"{key}: cannot listen on {address}: {why.lower()}")
 
 
-def passed_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
-    """The sockets systemd passed to this very process; takes the variables out of the environment."""
+def _passed_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdigit():

@@ -23,17 +23,9 @@ EXIT_SOFTWARE: Final = 70
 EXIT_TEMPORARY: Final = 75
 EXIT_CONFIG: Final = 78
 
-HANDLED: Final = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGCHLD,
-)
+_ENDING: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)  # may end a child before it listens
+_TELLING: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)  # must not end it
+HANDLED: Final = _ENDING + _TELLING  # by the master
 
 
 def exit_code(error: BaseException) -> int:
@@ -68,9 +60,10 @@ def _live(identity: Identity, enter: Callable[[], None], body: Callable[[], int]
     code = EXIT_SOFTWARE
     try:
         signal.set_wakeup_fd(-1)
-        for number in HANDLED:
+        for number in _ENDING:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in (*_TELLING, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
         enter()
         drop(identity)
         faulthandler.enable()

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from fastrelay import metrics
 from fastrelay.config import Config
 from fastrelay.process import sockets
+from fastrelay.process.admin_sockets import AdminSockets
 from fastrelay.process.children import Child, Kind, Post, Step
 from fastrelay.process.heartbeat import Page, Row
 from fastrelay.process.ledger import COLUMNS, Ledger
@@ -42,9 +43,15 @@ class Staff:
         self.ledger = Ledger.create(self.page.slots)
         self.poll = select.poll()
         self.listeners: list[socket.socket] = []
+        self.admin_sockets: AdminSockets | None = None
         self.posts = [Post(Kind.WORKER, number) for number in range(workers)]
-        if Kind.ADMIN in runs:
+        if self.has_admin:
             self.posts.append(Post(Kind.ADMIN, 0))
+
+    @property
+    def has_admin(self) -> bool:
+        """There is an admin child to run."""
+        return Kind.ADMIN in self._runs
 
     @property
     def workers(self) -> list[Post]:
@@ -62,6 +69,9 @@ class Staff:
         is_worker = post.kind is Kind.WORKER
         listeners = list(zip(self._config.listeners, self.listeners, strict=True)) if is_worker else []
         seat = Seat(self._config, post.number, listeners, self.page, self.ledger, self._life, theirs, suspects)
+        admin = self.admin_sockets
+        if admin is not None and not is_worker:
+            seat.api, seat.http = admin.api, admin.http
         run = self._runs[post.kind]
 
         def enter() -> None:
@@ -73,6 +83,8 @@ class Staff:
                 os.close(fd)
             if not is_worker:
                 sockets.close_all(self.listeners)
+            elif admin is not None:
+                sockets.close_all(admin.all)
 
         try:
             pid = spawn(self._identity, enter, lambda: run(seat))
@@ -116,10 +128,10 @@ class Staff:
         os.close(child.control)
         row = self.row(child)
         if row is not None:
-            self.page.wipe(row.slot)
             if post.kind is Kind.WORKER:
                 self.ledger.clear_column(row.slot)
                 metrics.forget_gauges(row.slot)
+            self.page.wipe(row.slot)  # last: from here on a successor may claim the slot
         return row
 
     def row(self, child: Child) -> Row | None:
@@ -147,6 +159,8 @@ class Staff:
     def close(self) -> None:
         """The end of the house. Children still there (only when the master failed) see their life pipe end and stop."""
         self.refuse_connections()
+        if self.admin_sockets is not None:
+            self.admin_sockets.close()
         for fd in (self._life, self._life_end):
             os.close(fd)
         for child in self.children:

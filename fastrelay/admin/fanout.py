@@ -1,0 +1,87 @@
+"""Asking every slot: one task per slot, two seconds per answer, and the list of those that did not answer.
+
+Which slots there are: every slot-NNN directory of the spool (its mail exists, whether or not a worker holds it) and
+every worker in the shared page. So mail of a slot whose worker is down shows up as `incomplete`, never as absent.
+"""
+
+import re
+from pathlib import Path
+
+from fastrelay.admin.merge import Answer
+from fastrelay.admin.pages import Page
+from fastrelay.errors import MachineShort, PeerClosed, PeerError
+from fastrelay.runtime import messages, stream, tasks
+
+PATIENCE = 2.0  # seconds per answer: a worker works on one for at most 1 s
+_SLOT = re.compile(r"slot-(\d{3})\Z")
+
+
+class Fanout:
+    """Dials runtime_dir/slot-NNN.sock."""
+
+    __slots__ = ("_page", "_runtime_dir", "_spool")
+
+    def __init__(self, runtime_dir: Path, spool: Path, page: Page) -> None:
+        self._runtime_dir = runtime_dir
+        self._spool = spool
+        self._page = page
+
+    def slots(self) -> list[int]:
+        """Every slot that has, or may have, mail."""
+        found = {row.slot for row in self._page.rows()}
+        try:
+            found |= {int(match[1]) for entry in self._spool.iterdir() if (match := _SLOT.match(entry.name))}
+        except OSError as error:
+            raise MachineShort(f"cannot look into {self._spool}: {error.strerror}") from None
+        return sorted(found)
+
+    def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]:
+        """The answers of all slots, in slot order, and the slots that gave none. pages: ask on until `next` is null."""
+        slots = self.slots()
+        got: dict[int, list[Answer]] = {}
+        left = len(slots)
+        done = tasks.Parking()
+
+        def one(slot: int) -> None:
+            nonlocal left
+            try:
+                got[slot] = self._ask(slot, request, pages=pages)
+            except (PeerError, MachineShort):
+                pass  # no answer: it is missing in `got`
+            finally:
+                left -= 1
+                if not left:
+                    done.wake()
+
+        for slot in slots:
+            tasks.spawn(one, slot)
+        if slots:
+            done.wait()
+        return [answer for slot in sorted(got) for answer in got[slot]], [slot for slot in slots if slot not in got]
+
+    def _ask(self, slot: int, request: Answer, *, pages: bool) -> list[Answer]:
+        connection = stream.connect(f"unix:{self._runtime_dir}/slot-{slot:03d}.sock", 0, seconds=PATIENCE)
+        try:
+            reader = messages.Reader(connection)
+            answers: list[Answer] = []
+            while True:
+                answers.append(_exchange(connection, reader, request))
+                cursor = answers[-1].get("next")
+                if not pages or not cursor:
+                    return answers
+                request = {**request, "after": cursor}
+        finally:
+            connection.close()
+
+
+def _exchange(connection: stream.Stream, reader: messages.Reader, request: Answer) -> Answer:
+    """One answer, or PeerTimeout after exactly PATIENCE (the deadline wheel may take a second more)."""
+    alarm = tasks.Alarm(PATIENCE, connection.perish)
+    try:
+        messages.send(connection, request)
+        answer = reader.receive()
+    finally:
+        alarm.close()
+    if not isinstance(answer, dict):
+        raise PeerClosed("the worker hung up")
+    return answer
