@@ -40,9 +40,10 @@ class Lines:
                 self._skipping = False
                 return OVERLONG
             return octets[at:end]
-        if len(octets) - at > MAX_LINE - 2:
+        half_end = octets.endswith(b"\r")
+        if len(octets) - at > (MAX_LINE - 1 if half_end else MAX_LINE - 2):
             self._skipping = True
-            self._octets = b"\r" if octets.endswith(b"\r") else b""
+            self._octets = b"\r" if half_end else b""
             self._at = 0
         return None
 

@@ -1,0 +1,190 @@
+"""The neighbours of the front door as fakes, and a stream that plays a script: what tests of reception stand on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastrelay.config import Listener
+from fastrelay.errors import MachineShort
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.route import LimitKey
+from fastrelay.metrics import Counts
+from fastrelay.reception.desk import Desk
+from fastrelay.reception.policy import Policy
+
+HOSTNAME = "relay.example"
+
+
+@dataclass
+class Taken:
+    """A message the house said yes to."""
+
+    envelope: Envelope
+    prefix: bytes
+    content: bytes
+    ident: bytes
+
+    @property
+    def addresses(self) -> list[str]:
+        return [one.address for one in self.envelope.recipients]
+
+
+@dataclass
+class FakeDraft:
+    hint: int
+    intake: "FakeIntake"
+    parts: list[bytes] = field(default_factory=list)
+    discarded: bool = False
+
+    def write(self, chunk: bytes, /) -> None:
+        if self.intake.full_at is not None and sum(map(len, self.parts)) + len(chunk) > self.intake.full_at:
+            raise MachineShort("no space left")
+        self.parts.append(chunk)
+
+    def discard(self) -> None:
+        self.discarded = True
+
+
+class FakeIntake:
+    """Takes everything. room, dot: raised by check_room, by accept. full_at: octets a draft has room for.
+    before_accept: called with the message before it is taken, as the wait for the disk would be."""
+
+    def __init__(self) -> None:
+        self.messages: list[Taken] = []
+        self.drafts: list[FakeDraft] = []
+        self.asked: list[int] = []
+        self.room: MachineShort | None = None
+        self.dot: MachineShort | None = None
+        self.full_at: int | None = None
+        self.before_accept: Callable[[Taken], object] = lambda message: None
+        self._serial = 0
+
+    def check_room(self, size: int, /) -> None:
+        self.asked.append(size)
+        if self.room is not None:
+            raise self.room
+
+    def draft(self, size_hint: int, /) -> FakeDraft:
+        self.drafts.append(FakeDraft(size_hint, self))
+        return self.drafts[-1]
+
+    def fresh_ident(self) -> bytes:
+        self._serial += 1
+        return self._serial.to_bytes(16, "big")
+
+    def accept(self, envelope: Envelope, prefix: bytes, content: Any, *, ident: bytes) -> bytes:
+        octets = content if isinstance(content, bytes) else b"".join(content.parts)
+        message = Taken(envelope, prefix, octets, ident)
+        self.before_accept(message)
+        if self.dot is not None:
+            raise self.dot
+        self.messages.append(message)
+        return ident
+
+
+class No:
+    """A refusal of the ledger."""
+
+    def __init__(self, key: LimitKey) -> None:
+        self.key = key
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class FakeLedger:
+    """Counts, and enforces, in one process."""
+
+    def __init__(self) -> None:
+        self.held: dict[LimitKey, int] = {}
+
+    def take(self, keys: Sequence[tuple[LimitKey, Any]], now: float, /) -> object:
+        for key, limit in keys:
+            if limit.count is not None and self.held.get(key, 0) >= limit.count:
+                return No(key)
+        for key, _ in keys:
+            self.held[key] = self.held.get(key, 0) + 1
+        return True
+
+    def give(self, keys: Sequence[LimitKey], /) -> None:
+        for key in keys:
+            self.held[key] -= 1
+
+
+class FakeLog:
+    """Keeps events and lines."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+        self.short = False
+
+    def write(self, kind: str, /, **fields: Any) -> None:
+        self.events.append({"type": kind, **fields})
+
+    def say(self, level: str, text: str) -> None:
+        self.lines.append(f"{level} {text}")
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+
+class ScriptStream:
+    """Plays `chunks` to whoever reads, then the end of the stream; keeps what is written and when it was asked.
+
+    A chunk may be an exception, raised by the read, or a function, called first (its value is then what is read).
+    """
+
+    def __init__(self, chunks: Sequence[Any], client: str = "127.0.0.1") -> None:
+        self.peer = (client, 40000)
+        self.tls = None
+        self.written = b""
+        self.writes: list[bytes] = []
+        self.at_read: list[bytes] = []  # what had been written in all at each read
+        self.deadlines: list[tuple[str, float]] = []  # as set, "in" seconds or "at" an instant
+        self.ended = False  # the reader has seen the end
+        self.closed = False
+        self.perished = 0
+        self._chunks = list(chunks)
+
+    def read(self) -> bytes:
+        self.at_read.append(self.written)
+        if not self._chunks:
+            self.ended = True
+            return b""
+        chunk = self._chunks.pop(0)
+        if callable(chunk):
+            chunk = chunk()
+        if isinstance(chunk, Exception):
+            raise chunk
+        assert isinstance(chunk, bytes) and chunk
+        return chunk
+
+    read_waiting_first = read
+
+    def write(self, octets: bytes) -> None:
+        assert not self.closed
+        self.writes.append(octets)
+        self.written += octets
+
+    def write_nowait(self, octets: bytes) -> bool:
+        self.write(octets)
+        return True
+
+    def expire_in(self, seconds: float) -> None:
+        self.deadlines.append(("in", seconds))
+
+    def expire_at(self, deadline: float) -> None:
+        self.deadlines.append(("at", deadline))
+
+    def perish(self) -> None:
+        self.perished += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def desk_of(intake: FakeIntake, log: FakeLog | None = None, **listener: Any) -> Desk:
+    """A desk with a policy of these listener keys; errors cost a client no time."""
+    policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
+    return Desk(policy, intake, log or FakeLog(), Counts())  # type: ignore[arg-type]
