@@ -281,9 +281,9 @@ class Client:
         """What the peer said while the content could not be sent to its end: a refusal decides, anything else not."""
         self._reader.feed(octets)
         reply = self._reader.take()
-        self.state = State.CLOSED
         if reply is not None and reply.code >= 400:
             self._decide(Phase.CONTENT, reply)
+            self.state = State.CLOSED
 
     def _dot(self, reply: Reply) -> bytes:
         self._decide(Phase.DOT, reply)

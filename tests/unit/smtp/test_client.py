@@ -286,15 +286,13 @@ def test_starttls_refused_leaves_the_session_as_it_was() -> None:
 
 
 def test_an_early_refusal_of_the_content_counts() -> None:
-    for octets, wanted in (
-        (b"552 5.3.4 too big\r\n", (Phase.CONTENT, reply(552, "5.3.4", "too big"))),
-        (b"250 ok\r\n", None),
-    ):
+    too_big = (Phase.CONTENT, reply(552, "5.3.4", "too big"))
+    for octets, wanted in ((b"552 5.3.4 too big\r\n", too_big), (b"250 ok\r\n", None), (b"552 half", None)):
         client = ready()
         client.begin("a@b.example", ["c@d.example"])
         client.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
         client.interrupted(octets)
-        assert client.state is State.CLOSED
+        assert client.state is (State.CLOSED if wanted else State.CONTENT)
         assert client.verdicts == [wanted]
 
 

@@ -1,0 +1,196 @@
+"""Open one connection and bring it to the point where mail can go: connect, greeting, EHLO, STARTTLS, EHLO.
+
+Promises
+- Never to a forbidden address (loopback, private, ...) unless the site allows it or the hop is the operator's own.
+- TLS as the Demand asks (tls_policy.py). Opportunistic TLS that fails costs one further connection, in plaintext, and
+  is not tried again with that host for a while; REQUIRE and VERIFY fail with TLS.
+- A host that answers EHLO with our own name is us: the mail would loop (RFC 5321 6.3).
+- The result is a Connection or an Outcome, never a PeerError; a machine short of descriptors is an Outcome of QUEUE.
+"""
+
+import ssl
+from typing import Protocol
+
+from fastrelay.config import Delivery
+from fastrelay.delivery import tls_policy
+from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.hosts import Health, Place, family_of
+from fastrelay.delivery.limits import key_of
+from fastrelay.delivery.tls_policy import Step
+from fastrelay.errors import FastrelayError, MachineShort, PeerError, PeerUnreachable, TlsFailed
+from fastrelay.mail.outcome import Outcome, Phase
+from fastrelay.mail.reply import Reply
+from fastrelay.mail.route import Demand, TlsLevel
+from fastrelay.runtime import clock, stream
+from fastrelay.smtp.client import Client, State
+from fastrelay.smtp.phases import CLIENT_SECONDS
+
+
+class Classify(Protocol):
+    """settlement.classify.classify: what a reply, or its absence, means."""
+
+    def __call__(
+        self,
+        phase: Phase,
+        said: Reply | FastrelayError,
+        host: str = "",
+        address: str = "",
+        *,
+        uncertain: bool = False,
+        every_host: bool = False,
+    ) -> Outcome: ...
+
+
+class Forbidden(Protocol):
+    """routing.guard.forbidden: why mail must not go to an address, "" when it may."""
+
+    def __call__(self, address: str, *, allow_private: bool = False) -> str: ...
+
+
+class _Fallback(Exception):
+    """TLS failed where plaintext will do: connect again without it."""
+
+
+class Dialer:
+    """Opens connections. hello: our name where the site's settings bear none. plain: context that verifies nothing."""
+
+    __slots__ = ("_forbidden", "_hello", "_opportunistic", "_turn", "_verifying", "classify", "health")
+
+    def __init__(
+        self,
+        hello: str,
+        classify: Classify,
+        forbidden: Forbidden,
+        opportunistic: ssl.SSLContext,
+        verifying: ssl.SSLContext,
+    ) -> None:
+        self._hello = hello
+        self.classify = classify
+        self._forbidden = forbidden
+        self._opportunistic = opportunistic
+        self._verifying = verifying
+        self.health = Health()
+        self._turn = 0
+
+    def open(self, place: Place, demand: Demand, settings: Delivery, *, exempt: bool) -> Connection | Outcome:
+        """A connection ready for MAIL, or why there is none. May wait. exempt: the operator named this hop himself."""
+        reason = "" if exempt else self._forbidden(place.address, allow_private=settings.allow_private)
+        if reason:
+            words = f"{place.name} has the address {place.address}: {reason}"
+            return self._outcome(Phase.CONNECT, Reply(550, "5.4.4", (words,)), place)
+        health = self.health
+        try:
+            try:
+                return self._session(place, demand, settings, exempt, health.tls_is_broken(place, clock.now()))
+            except _Fallback:
+                health.tls_failed(place, clock.now())
+                return self._session(place, demand, settings, exempt, True)
+        except _Refused as refused:
+            outcome = self._outcome(refused.phase, refused.said, place)
+            if isinstance(refused.said, PeerUnreachable):
+                health.unreachable(place, clock.now())
+            if outcome.phase is not Phase.QUEUE:
+                health.failed(place, clock.now())
+            return outcome
+
+    def _outcome(self, phase: Phase, said: Reply | FastrelayError, place: Place) -> Outcome:
+        return self.classify(phase, said, place.name, place.address)
+
+    def _session(self, place: Place, demand: Demand, settings: Delivery, exempt: bool, tls_broken: bool) -> Connection:
+        source = self._source(place, demand, settings)
+        try:
+            link = stream.connect(place.address, place.port, source=source, seconds=settings.connect_timeout)
+        except PeerError as error:
+            raise _Refused(Phase.CONNECT, error) from None
+        except MachineShort as error:
+            raise _Refused(Phase.QUEUE, error) from None
+        hello = settings.hello or self._hello
+        connection = Connection(
+            link,
+            Client(hello),
+            place,
+            demand,
+            key_of(demand.site),
+            opened=clock.now(),
+            tls=tls_policy.proved(demand.tls, encrypted=False),
+            source=source,
+            reply_ceiling=settings.reply_timeout,
+        )
+        try:
+            self._greet(connection)
+            self._secure(connection, demand, tls_broken)
+            if not exempt and connection.client.peer_name.rstrip(".").lower() == hello.lower():
+                words = f"{place.name} answers with our own name: mail would loop back to ourselves"
+                raise _Refused(Phase.EHLO, Reply(554, "5.4.6", (words,)))
+        except BaseException:
+            connection.close()
+            raise
+        link.expire_at(clock.NEVER)
+        self.health.succeeded(place)
+        return connection
+
+    def _source(self, place: Place, demand: Demand, settings: Delivery) -> str:
+        """Our address to send from: of the peer's family, in turn where there are several; "" = the system chooses."""
+        family = family_of(place.address)
+        if demand.source_address:
+            return demand.source_address
+        own = [address for address in settings.source_address if family_of(address) == family]
+        if not own:
+            return ""
+        self._turn += 1
+        return own[self._turn % len(own)]
+
+    def _greet(self, connection: Connection) -> None:
+        """From the greeting to the reply to EHLO or HELO."""
+        client = connection.client
+        try:
+            connection.converse(b"")
+        except PeerError as error:
+            raise _Refused(client.phase, error) from None
+        if client.refusal is not None:
+            raise _Refused(*client.refusal)
+
+    def _secure(self, connection: Connection, demand: Demand, tls_broken: bool) -> None:
+        """STARTTLS and what follows, as the demand and the peer will have it."""
+        client, place, level = connection.client, connection.place, demand.tls
+        step = tls_policy.next_step(level, client.offer.starttls, tls_broken)
+        if step is Step.PLAINTEXT:
+            return
+        if step is Step.REFUSE:
+            raise _Refused(*tls_policy.not_offered(place.name))
+        try:
+            connection.converse(client.start_tls())
+            if client.state is not State.HANDSHAKE:
+                assert client.refusal is not None
+                if client.state is State.READY and tls_policy.after_refusal(level) is Step.PLAINTEXT:
+                    return
+                raise _Refused(*client.refusal)
+            self._handshake(connection, demand)
+            connection.converse(client.secured())
+        except PeerError as error:
+            if client.phase is Phase.STARTTLS and tls_policy.after_refusal(level) is Step.PLAINTEXT:
+                raise _Fallback from None
+            raise _Refused(client.phase, error) from None
+        if client.refusal is not None:
+            raise _Refused(*client.refusal)
+        connection.tls = tls_policy.proved(level, encrypted=True)
+
+    def _handshake(self, connection: Connection, demand: Demand) -> None:
+        link, verify = connection.stream, demand.tls is TlsLevel.VERIFY
+        name = tls_policy.server_name(demand.verify_names[0] if demand.verify_names else connection.place.name)
+        if verify and name is None:
+            raise TlsFailed(f"{connection.place.name} is no name a certificate can be checked for")
+        link.expire_in(connection.reply_ceiling or CLIENT_SECONDS[Phase.STARTTLS])
+        context = self._verifying if verify else self._opportunistic
+        link.start_tls(context, server_side=False, server_hostname=name)
+        if verify:
+            connection.verified = name or ""
+
+
+class _Refused(Exception):
+    """The session ended before mail could go: the phase, and the peer's words or the error."""
+
+    def __init__(self, phase: Phase, said: Reply | FastrelayError) -> None:
+        super().__init__(phase, said)
+        self.phase = phase
+        self.said = said

@@ -1,0 +1,108 @@
+"""Which addresses to try, in which order; and what is remembered of those that failed.
+
+Pure: every decision is a function of (hosts, memory, now). Promises
+- The route's order of preference holds (RFC 5321 5.1); within a preference every host has its turn with two addresses,
+  one of each family where it has both, before any host has a third.
+- An address that failed a moment ago goes to the end of the line, not out of it: when all failed, all are tried again.
+- A family without a way out is passed over as long as there is an address of the other.
+- At most MAX_ADDRESSES per attempt.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from fastrelay.mail.route import Host
+
+MAX_ADDRESSES = 5  # per attempt: Postfix's smtp_mx_address_limit and Exim's hosts_max_try
+REST_FIRST = 60.0  # seconds an address rests after its first failure; doubled by each further one
+REST_MOST = 900.0
+PLAIN_FOR = 600.0  # seconds a host whose TLS handshakes fail is spared them, where TLS is opportunistic
+_REMEMBERED = 65536  # addresses; what is over is forgotten, oldest first
+
+
+class Place(NamedTuple):
+    """One address of one host, and the port."""
+
+    name: str
+    address: str
+    port: int
+
+
+class Health:
+    """What a worker remembers of addresses and families. Bounded; forgetting costs an attempt at most."""
+
+    __slots__ = ("_family_down", "_plain", "_resting")
+
+    def __init__(self) -> None:
+        self._resting: dict[tuple[str, int], tuple[int, float]] = {}  # failures in a row, rests until
+        self._plain: dict[tuple[str, int], float] = {}
+        self._family_down = {4: 0.0, 6: 0.0}
+
+    def failed(self, place: Place, now: float) -> None:
+        """The host could not be reached, or would not talk."""
+        key = (place.address, place.port)
+        failures = self._resting.pop(key, (0, 0.0))[0] + 1
+        if len(self._resting) >= _REMEMBERED:
+            del self._resting[next(iter(self._resting))]
+        self._resting[key] = (failures, now + min(REST_FIRST * 2.0 ** min(failures - 1, 8), REST_MOST))
+
+    def succeeded(self, place: Place) -> None:
+        """The host greeted us and is ready for mail."""
+        self._resting.pop((place.address, place.port), None)
+
+    def unreachable(self, place: Place, now: float) -> None:
+        """No way leads there from this machine: most likely nothing of its family can be reached."""
+        if family := family_of(place.address):
+            self._family_down[family] = now + REST_FIRST
+
+    def tls_failed(self, place: Place, now: float) -> None:
+        """The handshake failed while plaintext was allowed."""
+        if len(self._plain) >= _REMEMBERED:
+            del self._plain[next(iter(self._plain))]
+        self._plain[(place.address, place.port)] = now + PLAIN_FOR
+
+    def tls_is_broken(self, place: Place, now: float) -> bool:
+        """A handshake failed there a short while ago."""
+        return self._plain.get((place.address, place.port), 0.0) > now
+
+    def rests_until(self, place: Place) -> float:
+        """0.0 for an address nothing bad is known of."""
+        return self._resting.get((place.address, place.port), (0, 0.0))[1]
+
+    def family_is_down(self, address: str, now: float) -> bool:
+        """A connect to that family found no route a short while ago."""
+        return self._family_down.get(family_of(address), 0.0) > now
+
+    def statistics(self) -> dict[str, int]:
+        """Addresses remembered."""
+        return {"resting": len(self._resting), "without_tls": len(self._plain)}
+
+
+def family_of(address: str) -> int:
+    """4 or 6; 0 for a local socket."""
+    if address.startswith("unix:"):
+        return 0
+    return 6 if ":" in address else 4
+
+
+def in_order(
+    hosts: Sequence[Host], default_port: int, health: Health, now: float, tried: Collection[Place] = ()
+) -> list[Place]:
+    """The places to try now, best first, without those of `tried`: with these at most MAX_ADDRESSES."""
+    if len(hosts) == 1 and len(hosts[0].addresses) == 1 and not tried:
+        only = hosts[0]
+        return [Place(only.name, only.addresses[0], only.port or default_port)]
+    ranked = []
+    for position, host in enumerate(hosts):
+        for index, address in enumerate(host.addresses):
+            place = Place(host.name, address, host.port or default_port)
+            if place not in tried:
+                ranked.append(((host.preference, index // 2, position, index), place))
+    ranked.sort(key=lambda entry: entry[0])
+    places = [place for _, place in ranked]
+    reachable = [place for place in places if not health.family_is_down(place.address, now)]
+    places = reachable or places
+    rested = [place for place in places if health.rests_until(place) <= now]
+    resting = [place for place in places if health.rests_until(place) > now]
+    resting.sort(key=health.rests_until)
+    return (rested + resting)[: max(0, MAX_ADDRESSES - len(tried))]

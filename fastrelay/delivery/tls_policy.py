@@ -1,0 +1,64 @@
+"""How much encryption a message asks for, what to do with what the peer offers, and what a connection has proved.
+
+Pure. Opportunistic (RFC 7435): TLS where it is offered and works, whatever the certificate says; else plaintext, once
+refused in the same session, once failed in a new one. REQUIRE and VERIFY never fall back: the message waits.
+"""
+
+import enum
+
+from fastrelay.config import Delivery
+from fastrelay.mail.outcome import Phase
+from fastrelay.mail.reply import Reply
+from fastrelay.mail.route import Demand, Route, TlsLevel
+
+_LEVELS = {"never": TlsLevel.NEVER, "opportunistic": TlsLevel.OPPORTUNISTIC, "require": TlsLevel.REQUIRE}
+
+
+class Step(enum.Enum):
+    """What comes next on a connection."""
+
+    STARTTLS = "starttls"
+    PLAINTEXT = "plaintext"
+    REFUSE = "refuse"
+
+
+def demand(route: Route, settings: Delivery) -> Demand:
+    """What a message on `route` asks of a connection."""
+    return Demand(site=route.site, hosts=route.hosts, tls=_LEVELS[settings.tls])
+
+
+def next_step(level: TlsLevel, offered: bool, broken: bool) -> Step:
+    """After EHLO. broken: a handshake with this host failed, on the connection before or a short while ago."""
+    if level is TlsLevel.NEVER:
+        return Step.PLAINTEXT
+    if level is TlsLevel.OPPORTUNISTIC:
+        return Step.STARTTLS if offered and not broken else Step.PLAINTEXT
+    return Step.STARTTLS if offered else Step.REFUSE
+
+
+def after_refusal(level: TlsLevel) -> Step:
+    """The peer answered STARTTLS with a refusal, or the handshake failed."""
+    return Step.PLAINTEXT if level <= TlsLevel.OPPORTUNISTIC else Step.REFUSE
+
+
+def proved(level: TlsLevel, encrypted: bool) -> TlsLevel:
+    """What a connection opened for `level` satisfies from then on."""
+    if not encrypted:
+        return min(level, TlsLevel.OPPORTUNISTIC)
+    return max(level, TlsLevel.REQUIRE)
+
+
+def not_offered(host: str) -> tuple[Phase, Reply]:
+    """Why a host without STARTTLS cannot be used."""
+    return Phase.STARTTLS, Reply(451, "4.7.4", (f"{host} does not offer STARTTLS, and policy asks for it",))
+
+
+def server_name(host: str) -> str | None:
+    """The name to send in the handshake (RFC 6066 3), None where `host` is none: an address, a literal, no DNS name."""
+    name = host.rstrip(".")
+    if not name.isascii() or ":" in name or "/" in name or name.startswith("[") or len(name) > 253:
+        return None
+    labels = name.split(".")
+    if any(not 0 < len(label) <= 63 for label in labels) or labels[-1].isdigit():
+        return None
+    return name
