@@ -1,0 +1,306 @@
+"""session.py on a stream that plays a script: what reaches the house, when 250 is said, how long a client may take."""
+
+import re
+from typing import Any
+
+import pytest
+
+from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
+from fastrelay.reception import session as module
+from fastrelay.reception.session import HOLD, Session
+from fastrelay.runtime import clock
+from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, Taken, desk_of
+
+EHLO = b"EHLO client.example\r\n"
+ENVELOPE = b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n"
+OPENING = [EHLO, ENVELOPE]
+BODY = b"Subject: x\r\n\r\nHello\r\n"
+DOT = b".\r\n"
+
+
+class Visit:
+    """One session, played to its end."""
+
+    def __init__(
+        self, chunks: list[Any], client: str = "127.0.0.1", intake: FakeIntake | None = None, **listener: Any
+    ) -> None:
+        self.intake = intake or FakeIntake()
+        self.log = FakeLog()
+        self.desk = desk_of(self.intake, self.log, **listener)
+        self.stream = ScriptStream(chunks, client)
+        self.session = Session(self.desk, self.stream, "s-1")  # type: ignore[arg-type]
+
+    def run(self) -> "Visit":
+        self.session.run()
+        return self
+
+    @property
+    def answers(self) -> list[str]:
+        return self.stream.written.decode().splitlines()
+
+
+def visit(chunks: list[Any], **more: Any) -> Visit:
+    return Visit(chunks, **more).run()
+
+
+# -- what reaches the house -------------------------------------------------------------------------------------------
+
+
+def test_envelope_and_received_field() -> None:
+    one = visit(
+        [EHLO, b"MAIL FROM:<a@client.example> BODY=8BITMIME\r\nRCPT TO:<b@there.example>\r\nDATA\r\n", BODY + DOT]
+    )
+    (message,) = one.intake.messages
+    envelope = message.envelope
+    assert (envelope.sender, message.addresses, envelope.body) == ("a@client.example", ["b@there.example"], "8BITMIME")
+    assert (envelope.client, envelope.helo, envelope.session) == ("127.0.0.1", "client.example", "s-1")
+    assert message.content == BODY
+    assert re.fullmatch(
+        rb"Received: from client\.example \(unknown \[127\.0\.0\.1\]\)\r\n"
+        rb"\tby relay\.example with ESMTP id " + message.ident.hex().encode() + rb"; [^\r\n]+\r\n",
+        message.prefix,
+    )
+    assert f"250 2.0.0 Ok: queued as {message.ident.hex()}" in one.answers
+    assert abs(envelope.created - clock.wall()) < 60
+
+
+def test_two_recipients_are_not_shown_to_each_other() -> None:
+    one = visit([EHLO, ENVELOPE.replace(b"DATA", b"RCPT TO:<secret@there.example>\r\nDATA"), BODY + DOT])
+    assert b"secret" not in one.intake.messages[0].prefix and b"for" not in one.intake.messages[0].prefix
+
+
+def test_a_new_hello_is_a_new_received_field() -> None:
+    again = [b"HELO other.example\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<b@there.example>\r\n", b"DATA\r\n", DOT]
+    first, second = visit([*OPENING, BODY + DOT, *again]).intake.messages
+    assert b"from client.example" in first.prefix and b"with ESMTP id" in first.prefix
+    assert b"from other.example" in second.prefix and b"with SMTP id" in second.prefix
+
+
+def test_what_comes_whole_or_in_small_pieces_is_one_bytes_object() -> None:
+    pieces = [BODY[:5], BODY[5:11], BODY[11:], b".", b"\r\n"]
+    for chunks in ([BODY + DOT], pieces):
+        one = visit([*OPENING, *chunks])
+        assert one.intake.drafts == [] and one.intake.messages[0].content == BODY
+
+
+def test_what_is_large_goes_to_a_draft_sized_by_what_the_client_said() -> None:
+    line = b"x" * 98 + b"\r\n"
+    big = line * (HOLD // 100 + 1)
+    envelope = ENVELOPE.replace(b"example>\r\nRCPT", b"example> SIZE=50000\r\nRCPT")
+    one = visit([EHLO, envelope, BODY, big, big, DOT])
+    (draft,) = one.intake.drafts
+    assert draft.hint == 50_000 and not draft.discarded
+    assert one.intake.messages[0].content == BODY + big + big
+    assert one.intake.asked == [50_000]
+    assert one.desk.counts.received_bytes == len(BODY + big + big)
+
+
+def test_the_250_is_said_after_the_house_has_it() -> None:
+    intake = FakeIntake()
+    seen: list[bytes] = []
+    one = Visit([*OPENING, BODY + DOT], intake=intake)
+    intake.before_accept = lambda message: seen.append(one.stream.written)
+    one.run()
+    assert b"queued as" not in seen[0] and one.stream.written.startswith(seen[0]) and b"queued as" in one.stream.written
+
+
+def test_events_and_counts_of_a_message() -> None:
+    one = visit([*OPENING, BODY + DOT, b"QUIT\r\n"])
+    (event,) = one.log.of("Reception")
+    assert event["id"] == one.intake.messages[0].ident.hex()
+    assert (event["sender"], event["recipient"], event["size"]) == ("a@client.example", "b@there.example", len(BODY))
+    assert event["peer_address"] == {"name": "client.example", "addr": "127.0.0.1"} and event["session_id"] == "s-1"
+    assert one.log.of("Rejection") == []
+    counts = one.desk.counts
+    assert (counts.received, counts.received_bytes, counts.rejected) == (1, len(BODY), 0)
+    assert sum(counts.accept_seconds.counts) == 1
+
+
+def test_a_mended_message_says_so_in_the_log() -> None:
+    one = visit([*OPENING, b"a\nb\r\n.\r\n"], bare_newlines="normalise")
+    assert one.log.of("Reception")[0]["mended"] is True and one.intake.messages[0].content == b"a\r\nb\r\n"
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_costs_nothing_and_is_recorded() -> None:
+    one = visit([EHLO, ENVELOPE], client="192.0.2.1")
+    assert "550 5.7.1 Relaying denied" in one.answers
+    assert one.intake.asked == []
+    (event,) = one.log.of("Rejection")
+    assert event["response"]["code"] == 550 and event["response"]["command"] == "RCPT"
+    assert (event["sender"], event["recipient"]) == ("a@client.example", "b@there.example")
+    assert one.desk.counts.rejected == 1
+
+
+def test_a_log_that_is_short_refuses_mail_before_it_is_read() -> None:
+    one = Visit([EHLO, b"MAIL FROM:<>\r\n"])
+    one.log.short = True
+    assert one.run().answers[-1].startswith("452 4.3.1")
+
+
+def test_no_room_in_the_middle_is_said_at_the_end_and_nothing_stays() -> None:
+    intake = FakeIntake()
+    intake.full_at = 40_000
+    big = (b"x" * 98 + b"\r\n") * 300
+    one = visit([*OPENING, big, big, b"QUIT\r\n", DOT, *ENVELOPE.splitlines(True), BODY + DOT], intake=intake)
+    assert one.answers[9] == "452 4.3.1 no space left"
+    assert intake.drafts[0].discarded and len(intake.messages) == 1
+    assert len(one.log.of("Rejection")) == 1
+
+
+def test_no_room_in_the_last_piece() -> None:
+    intake = FakeIntake()
+    intake.full_at = 10
+    one = visit([*OPENING, (b"x" * 98 + b"\r\n") * 300, DOT], intake=intake)
+    assert one.answers[-1].startswith("452 4.3.1") and intake.drafts[0].discarded and intake.messages == []
+
+
+def test_a_failed_commit_discards_the_draft() -> None:
+    intake = FakeIntake()
+    intake.dot = MachineShort("cannot be stored", code=451, enhanced="4.3.0")
+    one = visit([*OPENING, (b"x" * 98 + b"\r\n") * 300, DOT], intake=intake)
+    assert one.answers[-1] == "451 4.3.0 cannot be stored" and intake.drafts[0].discarded
+
+
+@pytest.mark.parametrize("pieces", [1, 100])
+def test_a_loop_in_a_large_message_is_found_in_its_first_piece(pieces: int) -> None:
+    header = b"Received: from a.example by b.example\r\n" * 100 + b"\r\n"
+    content = header + (b"x" * 98 + b"\r\n") * 300
+    size = len(content) // pieces + 1
+    one = visit([*OPENING, *(content[at : at + size] for at in range(0, len(content), size)), DOT])
+    assert one.answers[-1] == "554 5.4.6 Too many hops, this message loops"
+    assert one.intake.messages == [] and all(draft.discarded for draft in one.intake.drafts)
+    assert len(one.log.of("Rejection")) == 1
+
+
+@pytest.mark.parametrize("end", [b"", PeerClosed("reset"), PeerTimeout("silence")])
+def test_a_client_gone_before_the_dot_leaves_nothing(end: Any) -> None:
+    big = (b"x" * 98 + b"\r\n") * 300
+    for content in (BODY, big):
+        one = visit([*OPENING, content, *([end] if end else [])])
+        assert one.intake.messages == [] and one.stream.closed
+        assert all(draft.discarded for draft in one.intake.drafts)
+
+
+def test_a_broken_house_closes_the_connection_without_an_answer() -> None:
+    intake = FakeIntake()
+
+    def break_down(message: Taken) -> None:
+        raise Impossible("no such row")
+
+    intake.before_accept = break_down
+    one = Visit([*OPENING, BODY + DOT], intake=intake)
+    with pytest.raises(Impossible):
+        one.run()
+    assert one.stream.closed and one.answers[-1].startswith("354")
+
+
+def test_a_draft_in_the_intakes_hands_is_not_discarded_when_the_task_is_ended() -> None:
+    intake = FakeIntake()
+
+    class Ended(BaseException):
+        pass
+
+    def end(message: Taken) -> None:
+        raise Ended
+
+    intake.before_accept = end
+    one = Visit([*OPENING, (b"x" * 98 + b"\r\n") * 300, DOT], intake=intake)
+    with pytest.raises(Ended):
+        one.run()
+    assert not intake.drafts[0].discarded
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+class Hand:
+    """A monotonic clock turned by hand."""
+
+    def __init__(self) -> None:
+        self.value = 1000.0
+
+    def __call__(self) -> float:
+        return self.value
+
+    def then(self, seconds: float, octets: bytes) -> Any:
+        """A chunk that comes so much later."""
+
+        def come() -> bytes:
+            self.value += seconds
+            return octets
+
+        return come
+
+
+@pytest.fixture
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    one = Hand()
+    monkeypatch.setattr(clock, "now", one)
+    return one
+
+
+def test_a_command_has_one_deadline_however_it_is_cut(hand: Hand) -> None:
+    one = visit([*(hand.then(50.0, bytes((octet,))) for octet in EHLO), b"QUIT\r\n"], command_timeout=300.0)
+    assert one.stream.deadlines == [("in", 300.0), ("in", 300.0), ("in", 10.0)]  # greeting, EHLO's reply, the last
+
+
+def test_each_block_of_content_has_its_deadline_and_the_whole_its_rate(hand: Hand) -> None:
+    chunks = [*OPENING, hand.then(100.0, b"x" * 498 + b"\r\n"), hand.then(100.0, b"y" * 8 + b"\r\n"), DOT]
+    one = visit(chunks, data_timeout=180.0, min_data_rate=500.0)
+    blocks = [deadline for kind, deadline in one.stream.deadlines if kind == "at"]
+    assert blocks == [1180.0, 1000.0 + 180.0 + 1.0, pytest.approx(1000.0 + 180.0 + 510 / 500)]
+    assert len(one.intake.messages) == 1
+
+
+def test_silence_is_told_and_only_recorded_in_a_transaction() -> None:
+    for chunks, recorded in (([], 0), ([EHLO], 0), ([EHLO, ENVELOPE.replace(b"DATA\r\n", b"")], 1), (OPENING, 1)):
+        one = visit([*chunks, PeerTimeout("silence")])
+        assert one.answers[-1] == "421 4.4.2 relay.example Nothing came in time, closing"
+        assert [event["reason"] for event in one.log.of("Rejection")] == ["timeout"] * recorded
+
+
+def test_errors_cost_time_from_the_tenth_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(module.tasks, "sleep", slept.append)
+    one = Visit([b"NOPE\r\n"] * 30)
+    one.desk.policy.tarpit_seconds = 1.0
+    one.run()
+    assert slept == [1.0] * 10  # the eleventh to the twentieth
+    assert one.answers[-1] == "421 4.7.0 relay.example Too many errors, closing"
+    assert one.log.of("Rejection")[-1]["reason"] == "too many errors"
+
+
+# -- leaving ----------------------------------------------------------------------------------------------------------
+
+
+def test_leaving_between_messages_says_421() -> None:
+    one = Visit([EHLO, b"NOOP\r\n"])
+    one.session.leave()
+    assert one.run().answers == ["220 relay.example ESMTP ready", "421 4.3.2 relay.example Closing, come back later"]
+
+
+def test_leaving_in_a_transaction_lets_it_end() -> None:
+    one = Visit([])
+    one.stream = ScriptStream([EHLO, ENVELOPE, lambda: one.session.leave() or BODY, DOT, b"NOOP\r\n"])  # type: ignore[func-returns-value]
+    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.run()
+    assert len(one.intake.messages) == 1
+    assert one.answers[-2].startswith("250 2.0.0 Ok: queued as") and one.answers[-1].startswith("421 4.3.2")
+    assert one.stream.perished == 0
+
+
+def test_cut_wakes_whoever_waits_for_the_client() -> None:
+    one = Visit([])
+
+    def cut() -> Exception:
+        one.session.cut()
+        return PeerTimeout("woken")
+
+    one.stream = ScriptStream([EHLO, ENVELOPE, BODY, cut])
+    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.run()
+    assert one.stream.perished == 1 and one.intake.messages == []
+    assert one.answers[-1] == "421 4.3.2 relay.example Closing, come back later"
