@@ -1,0 +1,122 @@
+"""Processes of a measurement: started in a session of their own, watched through /proc, ended by their own pid."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+_SETTLED = 1.5  # seconds after the last delivery: bookkeeping (syncs, unlinks, log lines) belongs to the messages
+
+
+class Broken(Exception):
+    """The measurement cannot be trusted or cannot go on; says why."""
+
+
+class Program:
+    """A running program and all its descendants. `output` is the file with what it printed."""
+
+    def __init__(self, command: Sequence[str | Path], output: Path, env: dict[str, str], *, only_out: bool = False):
+        self.output = output
+        self.name = Path(command[0]).name
+        with output.open("wb") as file, open(os.devnull, "wb") as nowhere:
+            self._process = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=file,
+                stderr=nowhere if only_out else file, env=env, start_new_session=True,
+            )  # fmt: skip
+        self.pid = self._process.pid
+
+    def check_alive(self) -> None:
+        """Broken with what it printed when it has ended."""
+        if self._process.poll() is not None:
+            said = self.output.read_bytes()[-2000:].decode("utf-8", "replace")
+            raise Broken(f"{self.name} ended with {self._process.returncode}: {said}")
+
+    def wait(self, seconds: float) -> float:
+        """Wait for its end with code 0; its CPU seconds (user + system, waited-for children included)."""
+        latest = time.monotonic() + seconds
+        while True:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                break
+            if time.monotonic() > latest:
+                raise Broken(f"{self.name} still runs after {seconds:.0f} s")
+            time.sleep(0.005)
+        if self._process.returncode:
+            self.check_alive()
+        return usage.ru_utime + usage.ru_stime
+
+    def family(self) -> list[int]:
+        """Its pid and those of all living descendants."""
+        parents: dict[int, int] = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and (fields := _stat(int(entry))):
+                parents[int(entry)] = int(fields[1])
+        found = [self.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def cpu(self) -> float:
+        """Seconds of user and system time of the family, and of what its members waited for. Ticks of 10 ms."""
+        total = 0
+        for pid in self.family():
+            if fields := _stat(pid):
+                total += sum(map(int, fields[11:15]))  # utime stime cutime cstime
+        return total / TICK
+
+    def memory(self) -> tuple[int, int]:
+        """(RSS, PSS) of the family in octets. PSS counts a shared page once, so it is what the machine gives."""
+        rss = pss = 0
+        for pid in self.family():
+            try:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                if line.startswith("Rss:"):
+                    rss += int(line.split()[1]) * 1024
+                elif line.startswith("Pss:"):
+                    pss += int(line.split()[1]) * 1024
+        return rss, pss
+
+    def end(self) -> None:
+        """TERM, and after 15 s KILL, to the process; then nothing of its session is left."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        try:
+            os.killpg(self.pid, signal.SIGKILL)  # the session is ours alone: descendants that outlived their parent
+        except ProcessLookupError:
+            return
+
+
+@contextmanager
+def running(command: Sequence[str | Path], output: Path, env: dict[str, str], **options: bool) -> Iterator[Program]:
+    """A program for the length of a block."""
+    program = Program(command, output, env, **options)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+def settle() -> None:
+    """Give a relay time to finish what it does behind a delivery."""
+    time.sleep(_SETTLED)
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third (state) on; [] when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
