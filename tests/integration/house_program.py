@@ -9,10 +9,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fastrelay import metrics
+from fastrelay.admin import run_admin
 from fastrelay.config import load
-from fastrelay.errors import FastrelayError, MachineShort
+from fastrelay.control import Control, Door
+from fastrelay.errors import FastrelayError, MachineShort, SpoolDamaged
+from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.state import State, untouched
 from fastrelay.process.announce import announce
 from fastrelay.process.balance import LOOK_AGAIN
 from fastrelay.process.heartbeat import Cell
@@ -61,7 +67,11 @@ class Worker:
         self.seat.page.sessions(self.sessions)
         self.balance()
 
+    def counted(self) -> None:
+        """Called for each session."""
+
     def serve(self, stream: Stream) -> None:
+        self.counted()
         try:
             stream.write(f"{self.seat.page.slot} {os.getpid()}\n".encode())
             while stream.read():
@@ -126,6 +136,70 @@ def holding(seat: Seat) -> int:
     return Worker(seat).run()
 
 
+class Queue:
+    """Five messages per slot, in ids that alternate between the slots, and none of a schedule."""
+
+    def __init__(self, slot: int) -> None:
+        envelope = Envelope("a@sender.example", (Recipient(f"u@slot{slot}.example"), Recipient("u@both.example")), 1.0)
+        idents = [(10 * n + slot).to_bytes(16, "big") for n in range(5)]
+        self.open = {ident: (envelope, untouched(2, 1.0)) for ident in idents}
+
+    def page(self, after: bytes | None, limit: int) -> list[bytes]:
+        return sorted(ident for ident in self.open if after is None or ident > after)[:limit]
+
+    def envelope(self, ident: bytes) -> Envelope | None:
+        return self.open[ident][0] if ident in self.open else None
+
+    def state(self, ident: bytes) -> State:
+        return self.open[ident][1]
+
+    def read(self, ident: bytes) -> object:
+        raise SpoolDamaged("toys have no content")
+
+    def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None:
+        for ident, state in records:
+            self.open[ident] = self.open[ident][0], state
+            if state.ended:
+                del self.open[ident]
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+
+class Answering(Worker):
+    """A worker with mail, metrics and a control socket. answer: instead of the verbs'."""
+
+    def __init__(self, seat: Seat, answer: Callable[[object], object] | None = None) -> None:
+        slot = seat.page.slot
+        Path(seat.config.spool.path, f"slot-{slot:03d}").mkdir(exist_ok=True)
+        self.counts = metrics.Counts()
+        self.exporter = metrics.Exporter(self.counts, slot)
+        queue = Queue(slot)
+        self.counts.queue_messages = len(queue)
+        super().__init__(seat)
+        control = Control(slot, queue, None)
+        self.door = Door(answer or control.answer, Path(seat.config.server.runtime_dir, f"slot-{slot:03d}.sock"))
+
+    def counted(self) -> None:
+        self.counts.sessions += 1
+        self.exporter.flush()
+
+    def beat(self) -> None:
+        super().beat()
+        self.exporter.flush()
+
+
+def answering(seat: Seat) -> int:
+    seat.claim(seat.number)
+    return Answering(seat).run()
+
+
+def one_is_deaf(seat: Seat) -> int:
+    """Worker 1 takes requests and never answers."""
+    seat.claim(seat.number)
+    return Answering(seat, (lambda request: tasks.sleep(600)) if seat.number == 1 else None).run()
+
+
 class Key:
     def __init__(self, kind: str, names: tuple[str, ...]) -> None:
         self.kind, self.names = kind, names
@@ -160,13 +234,16 @@ def admin(seat: Seat) -> int:
     return Worker(seat).run()
 
 
+ADMINS = {"admin": admin, "run_admin": run_admin}
+
+
 def main() -> int:
     config = load(sys.argv[1])
     run_worker = globals()[sys.argv[2]]
     try:
         premises = Premises.take(config)
         try:
-            code = Master(config, premises, run_worker, admin if "admin" in sys.argv[3:] else None).run()
+            code = Master(config, premises, run_worker, ADMINS[sys.argv[3]] if sys.argv[3:] else None).run()
         finally:
             premises.close()
     except FastrelayError as error:

@@ -1,12 +1,8 @@
 """A whole house as processes: ready, balanced, replaced, drained, quick-stopped; orphans and second starts."""
 
 import os
-import re
-import select
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,92 +10,13 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("house_program.py")
-PATIENCE = 20.0  # seconds before a test that waits for a line gives up
-
-
-class House:
-    """One run of house_program.py; its stderr is read line by line."""
-
-    def __init__(self, folder: Path, behaviour: str, *extra: str, **server: object) -> None:
-        self.folder = folder
-        self.socket = folder / "door"
-        settings = {"workers": 2, "runtime_dir": str(folder / "run"), "drain_timeout": "10s", **server}
-        lines = ["[server]", *(f"{k} = {v if isinstance(v, int) else repr(v)}" for k, v in settings.items())]
-        lines += ["[[listener]]", f"address = 'unix:{self.socket}'", "[spool]", f"path = '{folder / 'spool'}'"]
-        config = folder / "config.toml"
-        config.write_text("\n".join(lines))
-        command = [sys.executable, str(PROGRAM), str(config), behaviour, *extra]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-        assert self.process.stderr is not None
-        self.fd = self.process.stderr.fileno()
-        self.lines: list[str] = []
-        self.rest = b""
-
-    def read(self, seconds: float) -> bool:
-        """More of stderr into `lines`; False at its end."""
-        if not select.select([self.fd], [], [], seconds)[0]:
-            raise AssertionError("nothing said in time; so far:\n" + "\n".join(self.lines))
-        octets = os.read(self.fd, 65536)
-        *whole, self.rest = (self.rest + octets).split(b"\n")
-        self.lines += [line.decode() for line in whole]
-        return bool(octets)
-
-    def expect(self, pattern: str) -> str:
-        """The first line from here on that matches; those before it stay in `lines`."""
-        deadline = time.monotonic() + PATIENCE
-        seen = 0
-        while True:
-            while seen < len(self.lines):
-                if re.search(pattern, self.lines[seen]):
-                    line = self.lines[seen]
-                    del self.lines[: seen + 1]
-                    return line
-                seen += 1
-            if not self.read(max(0.0, deadline - time.monotonic())):
-                raise AssertionError(f"ended without {pattern!r}; so far:\n" + "\n".join(self.lines))
-
-    def ready(self) -> "House":
-        self.expect(r"\]: ready: ")
-        return self
-
-    def call(self) -> tuple[socket.socket, int, int]:
-        """A connection that stays: its socket, the slot and pid of the worker that took it."""
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
-        sock.connect(str(self.socket))
-        slot, pid = sock.recv(100).split()
-        return sock, int(slot), int(pid)
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        while self.read(PATIENCE):
-            pass
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(PATIENCE)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+from tests.peers.house_process import PATIENCE, House, houses
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
-    open_ones: list[House] = []
-
-    def start(behaviour: str = "accepting", *extra: str, **server: object) -> House:
-        one = House(tmp_path, behaviour, *extra, **server)
-        open_ones.append(one)
-        return one
-
-    yield start
-    for one in open_ones:
-        one.close()
+    with houses(tmp_path) as start:
+        yield start
 
 
 def is_gone(pid: int) -> bool:
@@ -178,6 +95,16 @@ def test_a_hung_worker_shows_its_stacks_and_is_replaced(house: Callable[..., Hou
     assert one.end(signal.SIGTERM) == 0
 
 
+def test_a_stopped_worker_that_even_abort_does_not_end_is_killed_and_mourned(house: Callable[..., House]) -> None:
+    one = house("accepting", workers=2, hang_timeout="2s").ready()
+    _, _, victim = one.call()
+    os.kill(victim, signal.SIGSTOP)
+    one.expect(rf"process {victim}\) has not beaten for 2 s")
+    one.expect(rf"process {victim}\) does not end: killing it")
+    one.expect(rf"process {victim}, slot .\) was killed by SIGKILL; replaced in 1 s")
+    assert one.end(signal.SIGTERM) == 0
+
+
 def test_a_worker_that_does_not_stop_is_killed(house: Callable[..., House]) -> None:
     one = house("stubborn", workers=1, drain_timeout="500ms").ready()
     began = time.monotonic()
@@ -217,6 +144,51 @@ def test_a_second_start_says_who_is_there(house: Callable[..., House]) -> None:
     assert second.wait() == 75
     assert f"already running: process {first.process.pid} holds" in second.lines[0]
     first.call()[0].close()
+
+
+def test_a_second_start_on_the_same_spool_alone_says_who_is_there(house: Callable[..., House], tmp_path: Path) -> None:
+    first = house().ready()
+    (tmp_path / "other").mkdir()
+    second = house(runtime_dir=str(tmp_path / "other"))
+    assert second.wait() == 75
+    assert f"already running: process {first.process.pid} holds {tmp_path / 'spool'}" in second.lines[0]
+    assert (tmp_path / "run/fastrelay.pid").read_text() == f"{first.process.pid}\n"
+    assert first.end(signal.SIGTERM) == 0
+    third = house(runtime_dir=str(tmp_path / "other")).ready()
+    assert third.end(signal.SIGTERM) == 0
+
+
+def test_signals_that_tell_something_end_nobody(house: Callable[..., House]) -> None:
+    one = house("accepting", "admin").ready()
+    sock, _, pid = one.call()
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+        os.kill(pid, number)
+    one.process.send_signal(signal.SIGUSR1)
+    one.process.send_signal(signal.SIGHUP)
+    one.expect("reload is not supported yet")
+    again, _, _ = one.call()
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        sock.recv(1)
+    again.close()
+    sock.close()
+    assert one.end(signal.SIGTERM) == 0
+    assert not any("was killed" in line for line in one.lines)
+
+
+def test_the_service_managers_socket_is_taken_over_and_left_in_place(tmp_path: Path) -> None:
+    """LISTEN_PID must be the house's own pid, so a shell says it of itself and becomes the house."""
+    with socket.socket(socket.AF_UNIX) as passed, houses(tmp_path) as start:
+        passed.bind(str(tmp_path / "door"))
+        passed.listen()
+        waiting = socket.socket(socket.AF_UNIX)
+        waiting.connect(str(tmp_path / "door"))  # before the house is there: nothing is refused
+        one = start("accepting", passed=passed.fileno()).ready()
+        waiting.settimeout(PATIENCE)
+        assert waiting.recv(100)
+        waiting.close()
+        assert one.end(signal.SIGTERM) == 0
+        assert (tmp_path / "door").exists(), "the socket unit's file is not ours to remove"
 
 
 def test_orphans_end_by_themselves_and_a_new_master_waits_for_them(house: Callable[..., House]) -> None:
