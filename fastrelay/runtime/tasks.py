@@ -295,6 +295,24 @@ def in_thread(function: Callable[..., Any], *args: object) -> Any:
     return get_hub().threadpool.apply(function, args)
 
 
+def in_thread_to_end(function: Callable[..., Any], *args: object) -> Any:
+    """`in_thread` for work on what the caller owns (a descriptor, a file): it has ended when this returns or raises.
+
+    A kill that arrives meanwhile is put off until the task waits next.
+    """
+    result = get_hub().threadpool.spawn(function, *args)
+    killed = False
+    while True:
+        try:
+            result.wait()
+            break
+        except TaskExit:
+            killed = True
+    if killed:
+        kill(current())
+    return result.get()
+
+
 def start_native_thread(name: str, function: Callable[..., object], *args: object) -> threading.Thread:
     """A daemon thread of the operating system, for journal and log writers."""
     thread = threading.Thread(target=function, args=args, name=name, daemon=True)

@@ -1,0 +1,244 @@
+"""Bodies: content on its way in (Draft), and contents too large for a frame, each in a file of its own.
+
+A draft gathers in memory; above `spool.inline_limit`, or when the memory budget is tight, it goes to
+`bodies/draft-<random>`, written off the event loop. Before the MESSAGE frame that names it commits, the file is synced,
+renamed to `bodies/<id>` and the directory synced. It is never moved again: a message copied forward keeps its file,
+also where that lies in an adopted slot. Files no frame names are removed at the next start.
+"""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from fastrelay.errors import Impossible
+from fastrelay.mail import ident as idents
+from fastrelay.spool.budget import Budget
+from fastrelay.spool.committer import shortage
+from fastrelay.spool.disk import Disk, How, Kind
+from fastrelay.spool.slots import BODIES
+
+BLOCK = 256 * 1024  # octets written or read at once: a hand-over to a thread costs 100 us, writing these some 80
+_COALESCE = 16 * 1024  # smaller chunks are joined: a client that sends octet by octet costs no more than its content
+
+Away = Callable[..., Any]
+"""Runs function(*args) where it may block (a native thread), waits for its end whatever happens, gives its result."""
+
+
+def write_all(disk: Disk, fd: int, octets: bytes) -> None:
+    """Append; a short write is continued once, then OSError."""
+    taken = disk.write(fd, [octets])
+    if taken != len(octets):
+        again = disk.write(fd, [octets[taken:]])
+        if taken + again != len(octets):
+            raise OSError(28, "the disk took only part of a write, twice")
+
+
+class Draft:
+    """Content that is being received. Not shared: one task writes it, then commits or discards it."""
+
+    __slots__ = (
+        "_bodies",
+        "_budget",
+        "_counted",
+        "_fd",
+        "_inline_limit",
+        "_parts",
+        "_path",
+        "_tail",
+        "content_crc",
+        "size",
+    )
+
+    def __init__(self, bodies: "Bodies", budget: Budget, inline_limit: int, *, to_file: bool) -> None:
+        self._bodies = bodies
+        self._budget = budget
+        self._inline_limit = -1 if to_file else inline_limit
+        self._parts: list[bytes] = []
+        self._tail = bytearray()
+        self._counted = 0  # octets of ours in the budget
+        self._fd = -1
+        self._path = ""
+        self.size = 0
+        self.content_crc = 0  # of what went to the file
+
+    @property
+    def in_file(self) -> bool:
+        """The content is in a file, or on its way there."""
+        return bool(self._path)
+
+    def write(self, chunk: bytes) -> None:
+        """Append. May wait while a block goes to the file; MachineShort when the disk does not take it."""
+        size = len(chunk)
+        self.size += size
+        self._budget.take(size)
+        self._counted += size
+        tail = self._tail
+        if size >= _COALESCE and not tail:
+            self._parts.append(chunk)
+        else:
+            tail += chunk
+            if len(tail) >= _COALESCE:
+                self._parts.append(bytes(tail))
+                tail.clear()
+        if self._path:
+            if self._counted >= BLOCK:
+                self._spill()
+        elif self.size > self._inline_limit or self._budget.tight:
+            self._spill()
+
+    def take_parts(self) -> list[bytes]:
+        """The content in memory, in order. Its octets stay in the budget: whoever takes them gives them back."""
+        if self._path:
+            raise Impossible("the content of this draft is in a file")
+        parts = self._parts
+        if self._tail:
+            parts.append(bytes(self._tail))
+        self._counted = 0
+        self._parts, self._tail = [], bytearray()
+        return parts
+
+    def to_file(self) -> None:
+        """All of it into the file. May wait; MachineShort."""
+        self._spill()
+
+    def keep(self, ident: bytes) -> None:
+        """The file is complete, on stable storage, and named after the message. May wait; MachineShort."""
+        self._spill()
+        new = self._bodies.path(ident)
+        try:
+            self._bodies.away(self._settle, new)
+        except OSError as error:
+            raise shortage(error) from None
+        self._path = new
+
+    def committed(self) -> None:
+        """A frame names the file now: discarding leaves it alone."""
+        self._path = ""
+
+    def discard(self) -> None:
+        """Forget it. Harmless when it was committed or discarded before."""
+        self._budget.give(self._counted)
+        self._counted = 0
+        self._parts, self._tail = [], bytearray()
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._bodies.disk.close(fd)
+        if self._path:
+            path, self._path = self._path, ""
+            with contextlib.suppress(OSError):
+                self._bodies.disk.remove(path)
+
+    def _spill(self) -> None:
+        parts = self._parts
+        if self._tail:
+            parts.append(bytes(self._tail))
+            self._tail.clear()
+        self._parts = []
+        if not self._path:
+            self._path = f"{self._bodies.directory}/draft-{os.urandom(8).hex()}"
+        if parts or self._fd < 0:
+            try:
+                self._bodies.away(self._write_out, parts)
+            except OSError as error:
+                raise shortage(error) from None
+        self._budget.give(self._counted)
+        self._counted = 0
+
+    def _write_out(self, parts: list[bytes]) -> None:  # in a native thread
+        disk = self._bodies.disk
+        if self._fd < 0:
+            self._fd = disk.open(self._path, How.CREATE)
+        crc = self.content_crc
+        for part in parts:
+            crc = zlib.crc32(part, crc)
+            write_all(disk, self._fd, part)
+        self.content_crc = crc
+
+    def _settle(self, new: str) -> None:  # in a native thread
+        bodies = self._bodies
+        if bodies.durable:
+            bodies.disk.sync(self._fd)
+        fd, self._fd = self._fd, -1
+        bodies.disk.close(fd)
+        bodies.disk.rename(self._path, new)
+        self._path = new
+        if bodies.durable:
+            bodies.disk.sync(bodies.directory)
+
+
+class Bodies:
+    """The body files of a slot and of what it adopted. durable False: never synced."""
+
+    __slots__ = ("_elsewhere", "away", "directory", "disk", "durable")
+
+    def __init__(self, disk: Disk, slot: str, away: Away, *, durable: bool) -> None:
+        self.disk = disk
+        self.directory = f"{slot}/{BODIES}"
+        self.away = away
+        self.durable = durable
+        self._elsewhere: dict[bytes, str] = {}  # id -> directory, for files of adopted slots
+
+    def prepare(self, slot: str) -> None:
+        """The directory exists, durably. OSError."""
+        if self.disk.make_directory(self.directory):
+            self.disk.sync(slot)
+
+    def path(self, ident: bytes) -> str:
+        """The file of a message."""
+        return f"{self._elsewhere.get(ident, self.directory)}/{idents.to_text(ident)}"
+
+    def found(self, ident: bytes, directory: str) -> None:
+        """Recovery saw the file of `ident` in `directory`."""
+        if directory != self.directory:
+            self._elsewhere[ident] = directory
+
+    def forget(self, ident: bytes) -> str:
+        """The path of a message that has ended; the file is the caller's to remove."""
+        path = self.path(ident)
+        self._elsewhere.pop(ident, None)
+        return path
+
+    def remove(self, paths: list[str]) -> None:
+        """Unlink, in whichever thread; what cannot be unlinked is left to the next start."""
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self.disk.remove(path)
+
+    def read(self, ident: bytes, size: int, crc: int) -> list[bytes] | None:
+        """The content in blocks, None when the file is gone or not what was committed. May wait; OSError."""
+        found: list[bytes] | None = self.away(self._read, self.path(ident), size, crc)
+        return found
+
+    def _read(self, path: str, size: int, crc: int) -> list[bytes] | None:  # in a native thread
+        try:
+            fd = self.disk.open(path, How.READ)
+        except FileNotFoundError:
+            return None
+        parts, seen, check = [], 0, 0
+        try:
+            while seen <= size:
+                part = self.disk.read(fd, BLOCK, seen)
+                if not part:
+                    break
+                check = zlib.crc32(part, check)
+                seen += len(part)
+                parts.append(part)
+        finally:
+            self.disk.close(fd)
+        return parts if seen == size and check == crc else None
+
+
+def listed(disk: Disk, directory: str) -> dict[str, bytes | None]:
+    """The files in a directory of bodies: path -> id, None for a draft of an earlier life."""
+    found: dict[str, bytes | None] = {}
+    for name in disk.list(directory):
+        if name.kind is not Kind.FILE:
+            continue
+        if name.name.startswith("draft-"):
+            found[f"{directory}/{name.name}"] = None
+        elif len(name.name) == 32:
+            with contextlib.suppress(ValueError):
+                found[f"{directory}/{name.name}"] = bytes.fromhex(name.name)
+    return found

@@ -1,0 +1,106 @@
+"""Replay: from every frame of every segment, in any order, to what is open. Pure.
+
+Per id the highest copy number wins, a damaged copy only where no good one is left, then the highest state version; DONE
+beats everything (format.py). So segments may come in any order, frames twice, and files back that had been unlinked.
+"""
+
+from collections.abc import Iterator
+
+from fastrelay.mail import state as states
+from fastrelay.spool.format import DAMAGED, DONE, FILE, MESSAGE, UPDATE
+from fastrelay.spool.frames import Found
+from fastrelay.spool.register import Held, place
+from fastrelay.spool.segment import Segment
+
+
+class Replay:
+    """Feed it everything, then `finish`, then take what is open. present: ids whose body file was seen."""
+
+    __slots__ = ("_also", "_early", "_ended", "_open", "present")
+
+    def __init__(self, present: set[bytes]) -> None:
+        self.present = present
+        self._open: dict[bytes, Held] = {}
+        self._ended: set[bytes] = set()
+        self._early: dict[bytes, tuple[int, bytes]] = {}  # states seen before their message
+        self._also: dict[bytes, tuple[bytes, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def feed(self, segment: Segment, frame: Found, *, cut: int = -1) -> None:
+        """One good frame. cut: octets of the segment there are, when fewer than its index tells of."""
+        kind = frame.kind
+        if kind == MESSAGE:
+            flags = frame.flags
+            if 0 <= cut < frame.offset + frame.length or (flags & FILE and frame.ident not in self.present):
+                flags |= DAMAGED
+            self.message(
+                segment, frame.ident, place(frame.offset, frame.length), frame.envelope, frame.state, frame.copy, flags
+            )
+        elif kind == UPDATE:
+            self._update(frame.ident, frame.version, frame.state)
+        elif kind == DONE:
+            self._ended.add(frame.ident)
+            self._open.pop(frame.ident, None)
+            self._also.pop(frame.ident, None)
+
+    def message(
+        self, segment: Segment, ident: bytes, where: int, envelope: bytes, state: bytes, copy: int, flags: int
+    ) -> None:
+        """One copy of a message."""
+        if ident in self._ended:
+            return
+        known = self._open.get(ident)
+        if known is None:
+            early = self._early.pop(ident, None)
+            if early is not None and early[0] > _version(state):
+                state = early[1]
+            self._open[ident] = Held(segment, where, envelope, state, copy, flags)
+            return
+        if _version(state) > _version(known.state):
+            known.state = state
+        if (not flags & DAMAGED, copy) > (not known.flags & DAMAGED, known.copy):
+            self._note_copy(ident, known.segment.mark)
+            known.segment, known.where, known.envelope = segment, where, envelope
+            known.copy, known.flags = copy, flags
+        else:
+            self._note_copy(ident, segment.mark)
+
+    def finish(self) -> None:
+        """Everything was fed."""
+        self._early.clear()
+        self._ended.clear()
+
+    def take(self) -> Iterator[tuple[bytes, Held, tuple[bytes, ...]]]:
+        """What is open, about in order of arrival: id, message, marks of segments with other copies."""
+        for ident in list(self._open):
+            yield ident, self._open.pop(ident), self._also.pop(ident, ())
+
+    def is_open(self, ident: bytes) -> bool:
+        """The message has not ended, as far as was fed."""
+        return ident in self._open
+
+    def uses_file(self, ident: bytes) -> bool:
+        """The message is open and its content is in a file."""
+        held = self._open.get(ident)
+        return held is not None and bool(held.flags & FILE)
+
+    def _update(self, ident: bytes, version: int, state: bytes) -> None:
+        known = self._open.get(ident)
+        if known is not None:
+            if version > _version(known.state):
+                known.state = state
+        elif ident not in self._ended:
+            early = self._early.get(ident)
+            if early is None or early[0] < version:
+                self._early[ident] = (version, state)
+
+    def _note_copy(self, ident: bytes, mark: bytes) -> None:
+        also = self._also.get(ident, ())
+        if mark not in also:
+            self._also[ident] = (*also, mark)
+
+
+def _version(state: bytes) -> int:
+    return states.decode(state).version if state else 0
