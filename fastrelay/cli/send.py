@@ -39,24 +39,25 @@ def send(
         host = socket.gethostname() or "localhost"
         content = prepare(text, sender, recipients, wall=time.time(), host=host, token=fresh_token())
     try:
-        replies, decisive = submit(*server, Submission(sender, recipients, content))
+        replies = submit(*server, Submission(sender, recipients, content))
     except Refused as error:
-        replies, decisive = {}, error.reply
+        replies = dict.fromkeys(recipients, error.reply)
     except PeerError as error:
         print(f"fastrelay send: {server[0]} port {server[1]}: {error}; is the relay running?", file=sys.stderr)
         sys.exit(EX_UNAVAILABLE)
-    _show(replies, decisive, as_json)
-    refused = [reply.code for reply in (*replies.values(), decisive) if reply.code >= 300]
+    _show(replies, as_json)
+    refused = [reply.code for reply in replies.values() if reply.code >= 300]
     if refused:
         sys.exit(EX_DATAERR if max(refused) >= 500 else EX_TEMPFAIL)
 
 
-def _show(replies: dict[str, Reply], decisive: Reply, as_json: bool) -> None:
+def _show(replies: dict[str, Reply], as_json: bool) -> None:
     if as_json:
-        wire = {"reply": str(decisive), "code": decisive.code, "recipients": {a: str(r) for a, r in replies.items()}}
+        wire = {
+            address: {"code": reply.code, "enhanced_code": reply.enhanced, "content": reply.text}
+            for address, reply in replies.items()
+        }
         print(msgspec.json.encode(wire).decode())
         return
     for address, reply in replies.items():
-        if reply.code >= 300 and reply is not decisive:
-            print(f"{address}: {reply}", file=sys.stderr)
-    print(str(decisive), file=sys.stderr if decisive.code >= 300 else sys.stdout)
+        print(f"{address}: {reply}", file=sys.stderr if reply.code >= 300 else sys.stdout)

@@ -143,12 +143,21 @@ class Crew:
             raise Impossible(f"process {number} ended with {os.waitstatus_to_exitcode(status)}: see the lines above")
 
 
+def _crashed(name: str, error: BaseException) -> None:
+    """A task ended with an error: figures without its work would lie, so the process ends with it."""
+    sys.stderr.write(f"task {name} ended with an error, please report it:\n")
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def _child(number: int, wire: Wire, body: Callable[[int, Wire], object]) -> None:
     """Runs in the child and never returns."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        tasks.on_crash = _crashed
         body(number, wire)
         code = 0
     except FastrelayError as error:

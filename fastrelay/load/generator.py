@@ -33,7 +33,6 @@ class Generator:
         self._until = clock.NEVER
         ending = _END if self._maker.body.endswith(b"\r\n") or not self._maker.body else b"\r\n" + _END
         self._tail = self._maker.body + ending
-        self._mail = f"MAIL FROM:<{plan.sender}> SIZE={plan.size}\r\n".encode()
         self._open = 0
         self._all_done = tasks.Event()
 
@@ -66,7 +65,7 @@ class Generator:
                     if dialogue is None:
                         dialogue = self._connect()
                     self._offer(dialogue, number)
-                    if not plan.reuse:
+                    if not (plan.reuse and dialogue.open):
                         dialogue.quit()
                         dialogue = None
                 except PeerError as error:
@@ -93,20 +92,20 @@ class Generator:
 
     def _offer(self, dialogue: Dialogue, number: int) -> None:
         addresses = next(self._addresses)
-        lines = [b"RCPT TO:<%b>\r\n" % address.encode() for address in addresses]
-        sent = dialogue.transact(self._mail, lines, (self._maker.head(number, clock.now()), self._tail))
-        if sent.dot is not None and sent.dot.code < 300:
+        wire = (self._maker.head(number, clock.now()), self._tail)
+        sent = dialogue.transact(self._plan.sender, addresses, wire, size=self._maker.size)
+        if sent.taken:
             self._accepted(number, addresses, sent)
         else:
             self.result.refused += 1
-            self.result.error(str(sent.decisive))
+            self.result.error(str(sent.replies[0]))
 
     def _accepted(self, number: int, addresses: list[str], sent: Sent) -> None:
         result = self.result
         result.accepted += 1
         result.octets += self._maker.size
         result.accept.add(sent.waited)
-        for address, reply in zip(addresses, sent.recipients, strict=True):
+        for address, reply in zip(addresses, sent.replies, strict=True):
             if reply.code >= 300:
                 result.refused_recipients += 1
                 continue

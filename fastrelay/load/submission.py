@@ -61,21 +61,24 @@ def _header_of(content: bytes) -> bytes:
     return content.partition(b"\r\n\r\n")[0]
 
 
-def submit(host: str, port: int, submission: Submission) -> tuple[dict[str, Reply], Reply]:
-    """(each recipient's reply, the reply that decides on the message). May wait. PeerError when there was none."""
+def submit(host: str, port: int, submission: Submission) -> dict[str, Reply]:
+    """The reply that decided for each recipient. May wait. PeerError when there was none."""
     ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
     dialogue = Dialogue(host, port, hello=socket.gethostname() or "localhost", patience=PATIENCE)
     try:
-        eight = b" BODY=8BITMIME" if "8BITMIME" in dialogue.extensions and not submission.content.isascii() else b""
-        mail = b"MAIL FROM:<%b>%b\r\n" % (submission.sender.encode(), eight)
-        lines = [b"RCPT TO:<%b>\r\n" % recipient.encode() for recipient in submission.recipients]
-        sent = dialogue.transact(mail, lines, stuff([submission.content]))
+        content = submission.content
+        sent = dialogue.transact(
+            submission.sender,
+            submission.recipients,
+            stuff([content]),
+            size=len(content),
+            eightbit=not content.isascii(),
+        )
         dialogue.quit()
     finally:
         dialogue.close()
         ticker.close()
-    replies = sent.recipients or [sent.mail] * len(submission.recipients)
-    return dict(zip(submission.recipients, replies, strict=True)), sent.decisive
+    return dict(zip(submission.recipients, sent.replies, strict=True))
 
 
 def fresh_token() -> str:

@@ -41,7 +41,7 @@ def test_json() -> None:
     done = send(f"127.0.0.1:{sink.port}", "--to", "b@y.example", "--json", text="no header")
     sink.stop()
     assert json.loads(done.stdout) == {
-        "reply": "250 2.0.0 Taken", "code": 250, "recipients": {"b@y.example": "250 2.1.5 Ok"},
+        "b@y.example": {"code": 250, "enhanced_code": "2.0.0", "content": "Taken"},
     }  # fmt: skip
 
 

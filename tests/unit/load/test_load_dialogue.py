@@ -49,28 +49,24 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_pipelined_costs_two_writes(meet: Any) -> None:
     client, server = meet([*HELLO, b"250 ok\r\n250 ok\r\n550 5.1.1 no\r\n354 go\r\n", b"250 2.0.0 taken\r\n"])
-    sent = client.transact(b"MAIL\r\n", [b"RCPT 1\r\n", b"RCPT 2\r\n"], [b"x\r\n", b".\r\n"])
-    assert server.heard[1:] == [b"MAIL\r\nRCPT 1\r\nRCPT 2\r\nDATA\r\n", b"x\r\n.\r\n"]
-    assert [reply.code for reply in sent.recipients] == [250, 550] and sent.decisive.code == 250
+    sent = client.transact("s@x", ["a@y", "b@y"], [b"x\r\n", b".\r\n"], size=3)
+    group = b"MAIL FROM:<s@x> SIZE=3\r\nRCPT TO:<a@y>\r\nRCPT TO:<b@y>\r\nDATA\r\n"
+    assert server.heard[1:] == [group, b"x\r\n.\r\n"]
+    assert [reply.code for reply in sent.replies] == [250, 550] and sent.taken and client.open
 
 
 def test_step_by_step_without_pipelining(meet: Any) -> None:
     client, server = meet([*HELLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"451 no\r\n"], pipelining=False)
-    sent = client.transact(b"MAIL\r\n", [b"RCPT 1\r\n"], [b"x\r\n.\r\n"])
-    assert server.heard[1:] == [b"MAIL\r\n", b"RCPT 1\r\n", b"DATA\r\n", b"x\r\n.\r\n"]
-    assert sent.decisive.code == 451
+    sent = client.transact("s@x", ["a@y"], [b"x\r\n.\r\n"])
+    assert server.heard[1:] == [b"MAIL FROM:<s@x>\r\n", b"RCPT TO:<a@y>\r\n", b"DATA\r\n", b"x\r\n.\r\n"]
+    assert [reply.code for reply in sent.replies] == [451] and not sent.taken
 
 
 def test_no_recipient_taken(meet: Any) -> None:
-    client, server = meet([*HELLO, b"250 ok\r\n550 no\r\n554 none\r\n", b"250 reset\r\n"])
-    sent = client.transact(b"MAIL\r\n", [b"RCPT 1\r\n"], [b"x\r\n.\r\n"])
-    assert server.heard[-1] == b"RSET\r\n" and sent.dot is None and sent.decisive.code == 550
-
-
-def test_a_354_that_should_not_be_gets_an_empty_message(meet: Any) -> None:
-    client, server = meet([*HELLO, b"250 ok\r\n450 later\r\n354 go\r\n", b"554 none\r\n"])
-    sent = client.transact(b"MAIL\r\n", [b"RCPT 1\r\n"], [b"secret\r\n.\r\n"])
-    assert server.heard[-1] == b".\r\n" and sent.decisive.code == 450
+    client, server = meet([*HELLO, b"250 ok\r\n550 no\r\n554 none\r\n"])
+    sent = client.transact("s@x", ["a@y"], [b"secret\r\n.\r\n"])
+    assert [reply.code for reply in sent.replies] == [550] and sent.waited == 0.0
+    assert b"secret" not in b"".join(server.heard)
 
 
 def test_unwanted_session(meet: Any) -> None:
@@ -79,9 +75,15 @@ def test_unwanted_session(meet: Any) -> None:
             meet(replies)
 
 
+def test_421_ends_the_session_with_a_verdict(meet: Any) -> None:
+    client, _ = meet([*HELLO, b"250 ok\r\n250 ok\r\n354 go\r\n", b"421 4.3.2 bye\r\n"])
+    sent = client.transact("s@x", ["a@y"], [b"x\r\n.\r\n"])
+    assert [reply.code for reply in sent.replies] == [421] and not client.open
+
+
 def test_closed_where_a_reply_was_due(meet: Any) -> None:
     client, server = meet([*HELLO, b"250 ok\r\n250"])
     with pytest.raises(PeerClosed):
-        client.transact(b"MAIL\r\n", [b"RCPT 1\r\n"], [b"x\r\n.\r\n"])
+        client.transact("s@x", ["a@y"], [b"x\r\n.\r\n"])
     client.quit()
     assert server.closed
