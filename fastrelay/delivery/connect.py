@@ -173,7 +173,7 @@ class Dialer:
             raise _Refused(client.phase, error) from None
         if client.refusal is not None:
             raise _Refused(*client.refusal)
-        connection.tls = tls_policy.proved(level, encrypted=True)
+        connection.encrypted(tls_policy.proved(level, encrypted=True))
 
     def _handshake(self, connection: Connection, demand: Demand) -> None:
         link, verify = connection.stream, demand.tls is TlsLevel.VERIFY

@@ -30,13 +30,16 @@ class Trouble(NamedTuple):
 
 
 class Connection:
-    """One open session. `demand` is the last one it was found to satisfy; `messages` counts transactions begun."""
+    """One open session. demand: the last one it was found to satisfy. messages: transactions begun. used: when the last
+    one ended, or it was left idle.
+    """
 
     __slots__ = (
         "client",
         "content_begun",
         "demand",
         "key",
+        "local_address",
         "messages",
         "opened",
         "place",
@@ -44,6 +47,8 @@ class Connection:
         "source",
         "stream",
         "tls",
+        "tls_cipher",
+        "tls_version",
         "used",
         "verified",
     )
@@ -70,6 +75,9 @@ class Connection:
         self.opened = opened
         self.used = opened
         self.tls = tls
+        self.tls_version = ""  # "TLSv1.3"; "" in plaintext
+        self.tls_cipher = ""  # OpenSSL's name of the suite
+        self.local_address = stream.local_address()
         self.verified = verified  # the name its certificate bears, "" where that was not asked
         self.source = source
         self.reply_ceiling = reply_ceiling
@@ -92,17 +100,19 @@ class Connection:
         """The address of the peer."""
         return self.place.address
 
-    @property
-    def tls_version(self) -> str:
-        """ "TLSv1.3"; "" in plaintext."""
+    def encrypted(self, level: TlsLevel) -> None:
+        """The handshake proved `level`. What it agreed on is kept beyond the end of the connection, for the event line."""
+        self.tls = level
         layer = self.stream.tls
-        return (layer.version() or "") if layer is not None else ""
+        if layer is not None:
+            self.tls_version = layer.version() or ""
+            cipher = layer.cipher()
+            self.tls_cipher = cipher[0] if cipher is not None else ""
 
     @property
-    def tls_cipher(self) -> str:
-        """OpenSSL's name of the cipher suite; "" in plaintext."""
-        cipher = self.stream.tls.cipher() if self.stream.tls is not None else None
-        return cipher[0] if cipher is not None else ""
+    def is_fresh(self) -> bool:
+        """Has not carried a message and was never idle in the pool."""
+        return self.used == self.opened
 
     @property
     def is_ready(self) -> bool:
@@ -116,15 +126,17 @@ class Connection:
     def converse(self, octets: bytes) -> None:
         """Write, and read replies until none is due. PeerError when the peer does not keep to the protocol."""
         stream, client, ceiling = self.stream, self.client, self.reply_ceiling
+        stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
         if octets:
-            stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
             stream.write(octets)
         while client.awaiting:
-            stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
             said = stream.read_waiting_first()
             if not said:
                 raise PeerClosed("the peer closed the connection")
+            answered = client.answered
             octets = client.receive(said)
+            if client.answered != answered:  # each reply has its own time, each octet of it has not
+                stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
             if octets:
                 stream.write(octets)
 

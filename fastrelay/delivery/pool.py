@@ -12,7 +12,7 @@ Promises
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 from fastrelay.config import Delivery
@@ -96,11 +96,12 @@ class Pool:
     # -- leasing --------------------------------------------------------------------------------------------------
 
     def lease(
-        self, demand: Demand, route: Route, now: float, *, tried: Collection[Place] = (), fresh: bool = False
+        self, demand: Demand, route: Route, now: float, *, tried: set[Place], fresh: bool = False
     ) -> Connection | Outcome:
         """A connection that satisfies `demand`, idle or new; or why there is none. May wait.
 
-        tried: places that failed in this attempt. fresh: no idle one, they are suspected dead.
+        tried: places that failed in this attempt, added to as more fail; while there are some, no idle connection will
+        do. fresh: no idle one, they are suspected dead.
         """
         site = demand.site
         settings = self.settings_of(site)
@@ -176,7 +177,7 @@ class Pool:
                 del self._waiting[site]
                 self._ledger.wait_over(limits.key_of(site))
 
-    def _open(self, demand: Demand, route: Route, settings: Delivery, tried: Collection[Place]) -> Connection | Outcome:
+    def _open(self, demand: Demand, route: Route, settings: Delivery, tried: set[Place]) -> Connection | Outcome:
         """Walk the places until one is ready for mail. The ledger's count is ours; on success the connection's."""
         dialer = self.dialer
         outcome: Outcome | None = None
@@ -195,6 +196,7 @@ class Pool:
                 if result.phase is Phase.QUEUE:
                     return limits.machine_short(result)  # the next place would fare no better
                 outcome = result
+                tried.add(place)
                 if 500 <= result.reply.code < 600 and result.phase in _PERMANENT:
                     refusing.add(place.name)
                 else:
@@ -213,9 +215,10 @@ class Pool:
     # -- giving back ----------------------------------------------------------------------------------------------
 
     def release(self, connection: Connection, now: float) -> None:
-        """The connection is idle: others may take it."""
+        """The connection is idle, others may take it; closed where another worker waits for its place."""
         site = connection.demand.site
-        if not connection.is_ready or self.counts.out_idle >= MAX_IDLE:
+        elsewhere = site not in self._waiting and self._ledger.wanted(connection.key)
+        if elsewhere or not connection.is_ready or self.counts.out_idle >= MAX_IDLE:
             self.discard(connection)
             return
         connection.used = now
@@ -249,9 +252,9 @@ class Pool:
         """Runners of this worker wait for a connection to the site."""
         return site in self._waiting
 
-    def must_yield(self, connection: Connection, now: float) -> bool:
-        """Another worker waits for this place, and we had it long enough."""
-        return limits.is_ripe(connection.messages, connection.opened, now) and self._ledger.wanted(connection.key)
+    def is_wanted_elsewhere(self, connection: Connection) -> bool:
+        """Another worker waits for this place."""
+        return self._ledger.wanted(connection.key)
 
     def slot_freed(self, key: LimitKey) -> None:
         """The ledger rang for `key`: the first who waits for that site tries again."""

@@ -68,6 +68,7 @@ class Client:
         "_open",
         "_reader",
         "_sent",
+        "answered",
         "offer",
         "peer_name",
         "refusal",
@@ -79,6 +80,7 @@ class Client:
         self._hello = hello
         self._reader = ReplyReader()
         self.state = State.BANNER
+        self.answered = 0  # replies taken in so far
         self.offer = Offer()
         self.peer_name = ""  # as the peer calls itself in its EHLO reply
         self.refusal: tuple[Phase, Reply] | None = None  # why the session, or STARTTLS, was refused
@@ -111,6 +113,7 @@ class Client:
             reply = reader.take()
             if reply is None:
                 return b""
+            self.answered += 1
             answer = _HANDLERS[self.state](self, reply)
             if answer:
                 if reader.surplus:
