@@ -1,6 +1,6 @@
 """One round: a fresh relay, one scenario, every message counted at the sink.
 
-What a round takes from a warm-up of its own (connections, caches, processes forked) to the last message at the sink:
+After a warm-up of its own (connections, caches, processes forked) a round takes, up to the last message at the sink:
 delivered/s, CPU of all the relay's processes up to a moment after it (what is done behind a delivery belongs to the
 message), memory then. It breaks, instead of giving figures, when a message was refused, lost or came twice.
 """

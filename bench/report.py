@@ -47,8 +47,8 @@ def show(run: Run, console: Console) -> None:
     for scenario in run.scenarios:
         table = Table(title=f"{scenario.title}; {scenario.sessions} sessions", title_justify="left", title_style="bold")
         table.add_column("relay")
-        columns = ("delivered/s", "lowest-highest", "accepted/s", "CPU ms/msg", "MB", "x bare CPU", "x Postfix /s",
-                   "Postfix CPU /")  # fmt: skip
+        columns = ("delivered/s", "lowest-highest", "accepted/s", "CPU ms/msg", "MB", "x bare CPU", "x Postfix/s",
+                   "Postfix CPU / own")  # fmt: skip
         for name in columns:
             table.add_column(name, justify="right")
         for one in run.summaries:

@@ -14,7 +14,7 @@ from bench.scenario import Scenario
 from tests.peers import debian
 
 SINK_USER = "nobody"
-_PATIENCE = 60.0  # seconds without a new arrival, then the rest is given up as lost
+PATIENCE = 60.0  # seconds without a new arrival, then the rest is given up as lost
 
 
 def find(name: str) -> Path:
@@ -52,10 +52,10 @@ class Sink:
         while (arrived := self.arrived()) < count:
             now = time.monotonic()
             if arrived > seen:
-                seen, latest = arrived, now + _PATIENCE
+                seen, latest = arrived, now + PATIENCE
             elif now > latest:
                 raise Broken(
-                    f"{count - arrived} of {count} messages have not arrived and nothing came for {_PATIENCE} s"
+                    f"{count - arrived} of {count} messages have not arrived and nothing came for {PATIENCE:.0f} s"
                 )
             if relay is not None:
                 relay.check_alive()
