@@ -1,8 +1,8 @@
 """A lane: what is ready for one site, and how that site is doing. It holds items (ids), never bodies.
 
 FIFO by the time of becoming ready. Entries are removed lazily: one whose item no longer stands here is passed over, and
-when such entries are many the queue is rebuilt. `runners` and `parked` belong to relay.py, which drives the lane; they
-stand here so that waking a runner is one attribute away.
+when such entries are many the queue is rebuilt. `runners`, `parked` and `coming` belong to runners.py, which drives the
+lane; they stand here so that waking a runner is one attribute away.
 """
 
 from collections import deque
@@ -25,9 +25,23 @@ class SiteSettings(Protocol):
 
 
 class Lane:
-    """One site's queue. suspended_until: monotonic seconds, 0 = not suspended; why: words for `explain`."""
+    """One site's queue. suspended_until: monotonic seconds, 0 = not suspended; why: words for `explain`.
 
-    __slots__ = ("idle_since", "items", "parked", "ready", "runners", "site", "suspended_until", "why", "window")
+    runners: tasks that work for it, the parked ones included. coming: those started or woken that have not picked yet.
+    """
+
+    __slots__ = (
+        "coming",
+        "idle_since",
+        "items",
+        "parked",
+        "ready",
+        "runners",
+        "site",
+        "suspended_until",
+        "why",
+        "window",
+    )
 
     def __init__(self, site: str, window: Window, now: float) -> None:
         self.site = site
@@ -35,6 +49,7 @@ class Lane:
         self.items: deque[Item] = deque()
         self.ready = 0
         self.runners = 0
+        self.coming = 0
         self.parked: list[Any] = []
         self.suspended_until = 0.0
         self.why = ""

@@ -44,21 +44,25 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
+def _nobody(what: object) -> None:
+    raise Impossible(f"{what!r} is scheduled before the relay is there")
+
+
 class Scheduler:
     """The schedule of one worker.
 
     settings_of: site name -> settings. unrouted(domain): start routing, then call `routed` or `unroutable`; it may do
     so before it returns, and is asked again by each patrol. ready(lane): start or wake runners, which call `next`.
-    expired(item): settle it.
+    expired(item): settle it. All three are attributes: the relay, which needs a scheduler first, takes them over.
     """
 
     def __init__(
         self,
         settings_of: Callable[[str], SiteSettings],
         *,
-        unrouted: Callable[[str], None],
-        ready: Callable[[Lane], None],
-        expired: Callable[[Item], None],
+        unrouted: Callable[[str], None] = _nobody,
+        ready: Callable[[Lane], None] = _nobody,
+        expired: Callable[[Item], None] = _nobody,
         clock: Clock = runtime_clock,
         later: Callable[..., object] = tasks.later,
         chance: Callable[[], float] = random.random,

@@ -1,0 +1,324 @@
+"""Relay: the walk of one batch, from items that wait for a route to outcomes that are settled.
+
+    unrouted(domain)  the route in force, at once; else one task per domain asks the router
+    ready(lane)       runners of the lane are woken or started (schedule/runners.py)
+    attempt(item)     route, connection, body, transaction; settle; the body leaves memory
+    expired(item)     settled by one of a few tasks
+
+Promises
+- Whatever happens to a task, a bug or a kill, the item it has in hand is settled or given back: none is left RUNNING.
+- A lane waits only for itself: for its own route, connections and peers.
+- Bounded: ROUTERS tasks that route, EXPIRERS that expire, and runners as runners.py says.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fastrelay.config import Delivery
+from fastrelay.delivery import tls_policy
+from fastrelay.errors import MachineShort, SpoolDamaged
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.mail.route import Demand, Route
+from fastrelay.runtime import clock, tasks
+from fastrelay.schedule.item import Item, Place
+from fastrelay.schedule.runners import Runners
+from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.settlement.plan import was_held_back
+from fastrelay.settlement.settle import Settle
+
+ROUTERS = 1000  # twice what the resolver asks at once (routing/resolver.py MAX_LOOKUPS)
+EXPIRERS = 8  # each waits for one sync per notice: eight at once fill a batch without crowding out new mail
+TURN = 64  # items settled in a row without waiting, before others get a turn: some 2 ms
+PAUSE = 60.0  # seconds until an item is tried again that met a bug of ours
+REST = 5.0  # seconds until a machine without memory or descriptors is asked again; as delivery/limits.py SHORT_REST
+DEMANDS = 65536  # as many as the router keeps decisions
+
+_BUG = reply(451, "4.3.0", "Internal error of this relay, it will be tried again")
+_STOPPED = Deferred(reply(451, "4.3.2", "This relay was stopped"), Phase.QUEUE, Scope.SITE)
+
+
+class Message(Protocol):
+    """A message as the spool gives it out."""
+
+    @property
+    def envelope(self) -> Envelope: ...
+    @property
+    def parts(self) -> Sequence[bytes]: ...
+
+
+class Store(Protocol):
+    """The spool, as far as bodies go (spool/store.py)."""
+
+    def read(self, ident: bytes, /) -> Message: ...
+    def release_body(self, ident: bytes, /) -> None: ...
+
+
+class Router(Protocol):
+    """Where to (routing/router.py)."""
+
+    def route_cached(self, domain: str, now: float) -> Route | Outcome | None: ...
+    def route(self, domain: str) -> Route | Outcome: ...
+
+
+class Carrier(Protocol):
+    """A runner's hands (delivery/carrier.py)."""
+
+    @property
+    def connection(self) -> object: ...
+    @property
+    def connect_seconds(self) -> float: ...
+    @property
+    def transmit_seconds(self) -> float: ...
+    def ready(self, demand: Demand, route: Route, now: float) -> Outcome | None: ...
+    def deliver(
+        self,
+        demand: Demand,
+        route: Route,
+        envelope: Envelope,
+        indices: tuple[int, ...],
+        parts: Sequence[bytes],
+        now: float,
+    ) -> Sequence[Outcome]: ...
+    def so_far(self, indices: tuple[int, ...]) -> Sequence[Outcome | None]: ...
+    def rest(self, now: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class Relay:
+    """One per worker; it takes the scheduler's three questions upon itself. make_carrier: a new runner's hands.
+
+    note(ident): that message goes to a peer now, b"" when it has; whoever finds a worker crashed will want to know.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        router: Router,
+        make_carrier: Callable[[], Carrier],
+        settle: Settle,
+        settings_of: Callable[[str], Delivery],
+        *,
+        note: Callable[[bytes], object] = lambda ident: None,
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        self._note = note
+        self._store = store
+        self._scheduler = scheduler
+        self._router = router
+        self._settle = settle
+        self._settings_of = settings_of
+        self._now = now
+        self._sending: set[Carrier] = set()  # in the hands of these an item is being delivered or settled
+        self.runners = Runners(
+            scheduler.next, self.attempt, make_carrier, self._sending.__contains__, settings_of, now=now
+        )
+        self._demands: dict[str, tuple[Route, Demand]] = {}
+        self._routing: set[str] = set()  # domains the router was asked for, or will be
+        self._to_route: deque[str] = deque()  # of these, the ones that wait for one of the ROUTERS
+        self._expired: deque[Item] = deque()
+        self._errands: set[tasks.Task] = set()  # tasks that route or expire
+        self._expirers = 0
+        self._draining = False
+        self._errands_done = tasks.Event()
+        scheduler.unrouted, scheduler.ready, scheduler.expired = self.unrouted, self.runners.ready, self.expired
+
+    # -- where to ---------------------------------------------------------------------------------------------------
+
+    def unrouted(self, domain: str) -> None:
+        """Items of that domain wait for a route. Never waits."""
+        now = self._now()
+        found = self._router.route_cached(domain, now)
+        if type(found) is Route:
+            self._scheduler.routed(domain, found, now)
+        elif domain not in self._routing and not self._draining:
+            self._routing.add(domain)
+            self._to_route.append(domain)
+            if len(self._routing) - len(self._to_route) < ROUTERS:
+                self._errands.add(tasks.spawn(self._errand, self._route_domains))
+
+    def _route_domains(self) -> None:
+        while self._to_route and not self._draining:
+            domain = self._to_route.popleft()
+            try:
+                self._route_domain(domain)
+            except Exception as error:
+                tasks.on_crash("Relay.route", error)  # its items wait for the next patrol to ask again
+            finally:
+                self._routing.discard(domain)
+
+    def _route_domain(self, domain: str) -> None:
+        found = self._router.route_cached(domain, self._now()) or self._router.route(domain)
+        if isinstance(found, Route):
+            self._scheduler.routed(domain, found, self._now())
+            return
+        count = 0
+        while not self._draining and (items := self._scheduler.unroutable(domain, self._now(), 1)):
+            for item in items:
+                self._guarded(item, self._settle.settle, item, [found] * len(item.indices))
+            count += 1
+            if count % TURN == 0:
+                tasks.run_loop_once()
+
+    # -- one attempt ------------------------------------------------------------------------------------------------
+
+    def attempt(self, carrier: Carrier, item: Item) -> float:
+        """Deliver and settle an item in hand. May wait. Returns seconds to rest when a limit held it back, else 0."""
+        try:
+            outcomes: Sequence[Outcome]
+            found = self._prepare(carrier, item)
+            if isinstance(found, Outcome):
+                outcomes = [found] * len(item.indices)
+            elif found is None:
+                return 0.0
+            else:
+                route, demand = found
+                message = self._store.read(item.ident)
+                if self._draining:
+                    self._settle.give_back(item, 0.0, attempted=False)
+                    return 0.0
+                self._sending.add(carrier)
+                self._note(item.ident)
+                outcomes = carrier.deliver(demand, route, message.envelope, item.indices, message.parts, self._now())
+        except SpoolDamaged as damage:
+            self._guarded(item, self._settle.set_aside, item, damage)
+            return 0.0
+        except MachineShort as short:
+            words = Reply(short.code, short.enhanced, (short.text,))
+            outcomes = [Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=REST)] * len(item.indices)
+        except tasks.TaskExit:
+            self._interrupted(carrier, item)
+            self._sending.discard(carrier)
+            raise
+        except BaseException as error:
+            tasks.on_crash("Relay.attempt", error)
+            outcomes = [Deferred(_BUG, Phase.QUEUE, Scope.MESSAGE)] * len(item.indices)
+        try:
+            self._note(b"")
+            self._guarded(item, self._settle.settle, item, outcomes, carrier)
+            self._release_body(item.ident)
+        finally:
+            self._sending.discard(carrier)
+        last = outcomes[-1]
+        return last.retry_after if isinstance(last, Deferred) and was_held_back(last) else 0.0
+
+    def _prepare(self, carrier: Carrier, item: Item) -> tuple[Route, Demand] | Outcome | None:
+        """A connection in the carrier's hands, before the body is read. None: the domain has moved to another site,
+        and the item has gone there."""
+        now = self._now()
+        route = item.route
+        assert route is not None
+        if route.expires <= now:
+            found = self._router.route_cached(item.domain, now) or self._router.route(item.domain)
+            if not isinstance(found, Route):
+                return found
+            if found.site != route.site:
+                self._scheduler.reroute(item)
+                return None
+            route = item.route = found
+        demand = self._demand(route)
+        held_back = carrier.ready(demand, route, now)
+        return (route, demand) if held_back is None else held_back
+
+    def _demand(self, route: Route) -> Demand:
+        """One object for as long as the route is one: the pool compares by identity first."""
+        kept = self._demands.get(route.domain)
+        if kept is not None and kept[0] is route:
+            return kept[1]
+        if len(self._demands) >= DEMANDS:
+            self._demands.clear()
+        demand = tls_policy.demand(route, self._settings_of(route.site))
+        self._demands[route.domain] = (route, demand)
+        return demand
+
+    def _release_body(self, ident: bytes) -> None:
+        """After the first attempt; where the message goes to several domains, after the last of those under way."""
+        for item in self._scheduler.items(ident):
+            if Place.ROUTING <= item.place <= Place.RUNNING:
+                return
+        self._store.release_body(ident)
+
+    def _interrupted(self, carrier: Carrier, item: Item) -> None:
+        """Killed during an attempt: who has an outcome keeps it, the others come again at once, uncounted."""
+        if carrier in self._sending:
+            outcomes = [outcome or _STOPPED for outcome in carrier.so_far(item.indices)]
+            self._guarded(item, self._settle.settle, item, outcomes, carrier)
+        elif item.place is Place.RUNNING:
+            self._settle.give_back(item, 0.0, attempted=False)
+
+    def _guarded(self, item: Item, settle: Callable[..., None], *args: object) -> None:
+        """Settle; whatever goes wrong, the item does not stay in this task's hands."""
+        try:
+            settle(*args)
+        except BaseException as error:
+            killed = isinstance(error, tasks.TaskExit)
+            if item.place is Place.RUNNING:
+                self._settle.give_back(item, 0.0 if killed else PAUSE, attempted=not killed)
+            if killed:
+                raise
+            tasks.on_crash("Relay.settle", error)
+
+    # -- too late ---------------------------------------------------------------------------------------------------
+
+    def expired(self, item: Item) -> None:
+        """Its time has run out; it is RUNNING, in our hands. Never waits."""
+        self._expired.append(item)
+        if self._expirers < EXPIRERS and not self._draining:
+            self._expirers += 1
+            self._errands.add(tasks.spawn(self._errand, self._expire_items))
+
+    def _expire_items(self) -> None:
+        try:
+            count = 0
+            while self._expired and not self._draining:
+                item = self._expired.popleft()
+                self._guarded(item, self._settle.expire, item)
+                count += 1
+                if count % TURN == 0:
+                    tasks.run_loop_once()
+        finally:
+            self._expirers -= 1
+
+    # -- the house --------------------------------------------------------------------------------------------------
+
+    def _errand(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._errands.discard(tasks.current())
+            if self._draining and not self._errands:
+                self._errands_done.set()
+
+    def tick(self, now: float) -> None:
+        """Once a second. Never waits."""
+        self.runners.tick(now)
+
+    def cut(self) -> None:
+        """End a drain now: what is under way is cut off, and given back. Never waits."""
+        self._draining = True
+        self.runners.cut()
+        for task in self._errands:
+            if task:
+                tasks.kill(task)
+
+    def drain(self, seconds: float) -> bool:
+        """Nothing new is begun; what is under way may end within `seconds`, then is cut off. Waits. True: it ended."""
+        self._draining = True
+        until = self._now() + seconds
+        clean = self.runners.drain(seconds)
+        if self._errands and not self._errands_done.wait(max(until - self._now(), 0.1)):
+            self.cut()
+            self._errands_done.wait(1.0)
+            return False
+        return clean
+
+    def statistics(self) -> dict[str, int]:
+        """Runners, and who waits for the router or for the end."""
+        return {
+            **self.runners.statistics(),
+            "routing": len(self._routing),
+            "expired": len(self._expired),
+        }

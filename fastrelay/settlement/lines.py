@@ -1,0 +1,86 @@
+"""The event lines of settlement: Delivery, TransientFailure, Bounce, Expiration.
+
+Fields as eventlog.py names them. Those of the message and of the attempt are the same for all recipients of an item and
+made once. delays: before the queue (not known, 0), in the queue, connecting, transmitting; seconds. `notice`, in Bounce
+and Expiration: id of the notice to the sender, or why there is none.
+"""
+
+from typing import Any
+
+from fastrelay.eventlog import response
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.outcome import Outcome, Phase
+from fastrelay.mail.reply import Reply
+from fastrelay.settlement.faces import EventLog, Item, Road
+
+_ANSWERED = {  # which of our commands a reply of that phase answers
+    Phase.EHLO: "EHLO",
+    Phase.STARTTLS: "STARTTLS",
+    Phase.AUTH: "AUTH",
+    Phase.MAIL: "MAIL",
+    Phase.RCPT: "RCPT",
+    Phase.DATA: "DATA",
+    Phase.CONTENT: "DATA",
+}
+
+
+class Lines:
+    """The lines of one item's attempt. road: who made it, None when nobody did."""
+
+    __slots__ = ("_envelope", "_fields", "_log")
+
+    def __init__(
+        self, log: EventLog, item: Item, envelope: Envelope, site: str, wall: float, road: Road | None
+    ) -> None:
+        self._log = log
+        self._envelope = envelope
+        connecting = transmitting = 0.0
+        self._fields = fields = {
+            "id": item.ident,
+            "sender": envelope.sender,
+            "site": site,
+            "size": envelope.size,
+            "created_time": envelope.created,
+            "num_attempts": item.attempts + (road is not None),
+            "session_id": envelope.session,
+        }
+        if road is not None:
+            connecting, transmitting = road.connect_seconds, road.transmit_seconds
+            connection = road.connection
+            if connection is not None:
+                fields["source_address"] = connection.local_address
+                version = connection.tls_version
+                if version:
+                    fields["tls_protocol_version"] = version
+                    fields["tls_cipher"] = connection.tls_cipher
+        queued = wall - envelope.created - connecting - transmitting
+        fields["delays"] = [
+            0.0,
+            round(queued, 6) if queued > 0.0 else 0.0,
+            round(connecting, 6),
+            round(transmitting, 6),
+        ]
+
+    def write(self, kind: str, index: int, outcome: Outcome, **more: Any) -> None:
+        """What became of one recipient."""
+        self._log.write(
+            kind,
+            **self._fields,
+            recipient=self._envelope.recipients[index].address,
+            response=response(outcome.reply, "." if outcome.phase is Phase.DOT else _ANSWERED.get(outcome.phase, "")),
+            peer_address={"name": outcome.host, "addr": outcome.address},
+            **more,
+        )
+
+    def write_expired(self, index: int, outcome: Outcome, **more: Any) -> None:
+        """Time ran out for one recipient; the last word it got stands in the text."""
+        last = outcome.reply
+        text = f"delivery time expired; last: {last if last.code else last.text}"
+        self._log.write(
+            "Expiration",
+            **self._fields,
+            recipient=self._envelope.recipients[index].address,
+            response=response(Reply(551, "5.4.7", (text,))),
+            peer_address={"name": outcome.host, "addr": outcome.address},
+            **more,
+        )

@@ -1,0 +1,204 @@
+"""Settle: the outcomes of an attempt become records, notices, event lines, counts, and the item's next event.
+
+Promises
+- Every item handed in ends as `again` or `done` of the schedule, after its record was handed to the spool. Where that
+  cannot be (a bug, a kill), the error comes out and `give_back` must be called with the item: it goes by the state, so
+  a recipient whose end was recorded is not tried again.
+- A recipient that fails or expires is closed in one batch with the notice to its sender (notices.py). While that batch
+  cannot be written the recipient stays open and the item comes again in SHORT seconds. Where nobody is told, the event
+  line alone tells of its end.
+- A damaged message is held, with its recipients visible, and never sent.
+
+Waits only for a notice. What an attempt says of the site goes into the window of its lane (schedule/window.py); a site
+that is dead by that is suspended.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+from fastrelay.config import Config
+from fastrelay.errors import SpoolDamaged
+from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
+from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.metrics import Counts, SiteCounts
+from fastrelay.runtime import clock as runtime_clock
+from fastrelay.settlement import plan as plans
+from fastrelay.settlement.faces import Clock, EventLog, Intake, Item, Road, Scheduler, Store
+from fastrelay.settlement.lines import Lines
+from fastrelay.settlement.notices import Notices
+from fastrelay.settlement.plan import End, Plan, Sides
+
+SHORT = 60.0  # seconds until a notice the disk did not take is tried again; the disk itself is tried once a second
+_DELIVERED = Status.DELIVERED
+
+
+class Settle:
+    """One per worker. chance: 0 <= x < 1."""
+
+    def __init__(
+        self,
+        store: Store,
+        schedule: Scheduler,
+        intake: Intake,
+        eventlog: EventLog,
+        counts: Counts,
+        config: Config,
+        *,
+        clock: Clock = runtime_clock,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._schedule = schedule
+        self._notices = Notices(store, intake, config)
+        self._log = eventlog
+        self._counts = counts
+        self._retry = config.retry
+        self._clock = clock
+        self._chance = chance
+
+    # -- the face -------------------------------------------------------------------------------------------------
+
+    def settle(self, item: Item, outcomes: Sequence[Outcome], road: Road | None = None) -> None:
+        """Write down what became of the item's recipients: one outcome for each, in order. May wait for a notice.
+
+        road: the carrier that made the attempt; None when none was made on one.
+        """
+        now = self._clock.now()
+        if item.route is not None:
+            self._tell_lane(item.route.site, outcomes, now)
+        at = Sides(now, self._clock.wall(), self._chance())
+        plan = plans.decide(item.indices, outcomes, item.attempts, item.expires, at, self._retry)
+        self._carry_out(item, plan, at.wall, road)
+
+    def expire(self, item: Item) -> None:
+        """Its time has run out where it waited. May wait for a notice."""
+        if self._store.envelope(item.ident) is None:
+            self._schedule.done(item)
+            return
+        state = self._store.state(item.ident)
+        ended = [
+            End(n, Deferred(plans.last_words(state.recipients[n]), Phase.QUEUE, Scope.MESSAGE), Status.EXPIRED)
+            for n in plans.open_of(state, item.indices)
+        ]
+        self._carry_out(item, Plan([], [], ended), self._clock.wall(), None)
+
+    def give_back(self, item: Item, pause: float, *, attempted: bool) -> None:
+        """Nobody knows what became of the item: what is open of it comes again in `pause` seconds. Never waits."""
+        known = self._store.envelope(item.ident) is not None
+        still_open = plans.open_of(self._store.state(item.ident), item.indices) if known else ()
+        if still_open:
+            self._schedule.again(item, still_open, self._clock.wall() + pause, attempted=attempted)
+        else:
+            self._schedule.done(item)
+
+    def set_aside(self, item: Item, damage: SpoolDamaged) -> None:
+        """Its message is damaged on disk, as the spool has told already: held until an operator decides, or it expires.
+        Never waits."""
+        ident = item.ident
+        if self._store.envelope(ident) is not None:
+            state = self._store.state(ident)
+            if not state.held:
+                self._store.record(
+                    ident, State(state.version + 1, state.recipients, f"damaged on disk: {damage}"[:400])
+                )
+            self._schedule.hold(ident)
+        self.give_back(item, 0.0, attempted=False)
+
+    # -- carrying a plan out ----------------------------------------------------------------------------------------
+
+    def _carry_out(self, item: Item, plan: Plan, wall: float, road: Road | None) -> None:
+        ident = item.ident
+        store, notices = self._store, self._notices
+        envelope = store.envelope(ident)
+        if envelope is None:
+            self._schedule.done(item)  # removed meanwhile
+            return
+        state = store.state(ident)
+        changes: list[tuple[int, int | Waiting]] = [(position, _DELIVERED) for position, _ in plan.delivered]
+        told: list[End] = []
+        untold: list[tuple[End, str]] = []
+        for end in plan.ended:
+            why = notices.why_silent(envelope, end.position)
+            if why:
+                untold.append((end, why))
+                changes.append((end.position, end.status))
+            else:
+                told.append(end)
+        if plan.attempted:
+            for position, outcome in plan.waiting:
+                before = state.recipients[position]
+                notes = before.notices if isinstance(before, Waiting) else 0
+                changes.append((position, Waiting(item.attempts + 1, plan.due, plans.words(outcome.reply), notes)))
+        if changes:
+            store.record(ident, plans.changed(state, changes))
+        site = item.route.site if item.route is not None else ""
+        lines = Lines(self._log, item, envelope, site, wall, road)
+        row = self._counts.sites[site]
+        self._say(lines, row, plan, wall - envelope.created)
+        for end, why in untold:
+            self._say_end(lines, row, end, why)
+        still_open = [position for position, _ in plan.waiting]
+        due = plan.due
+        if told and not self._tell(ident, envelope, told, lines, row, wall):
+            still_open += [end.position for end in told]
+            due = due or wall + SHORT
+        if plan.waiting:
+            notices.delay(ident, envelope, plan.waiting, wall)
+        if still_open:
+            self._schedule.again(item, tuple(sorted(still_open)), due, attempted=plan.attempted)
+        else:
+            self._schedule.done(item)
+
+    def _tell(
+        self, ident: bytes, envelope: Envelope, ends: Sequence[End], lines: Lines, row: SiteCounts, wall: float
+    ) -> bool:
+        """Close recipients together with the notice to the sender. False: they stay open."""
+        fresh = self._notices.end(ident, envelope, ends, wall)
+        if fresh is not None:
+            for end in ends:
+                self._say_end(lines, row, end, fresh.hex())
+            return True
+        row.deferred += len(ends)
+        for end in ends:
+            lines.write("TransientFailure", end.position, end.outcome, notice="not stored yet: the machine is short")
+        return False
+
+    def _say(self, lines: Lines, row: SiteCounts, plan: Plan, age: float) -> None:
+        """Lines and counts of those who have it, and of those who wait. age: seconds since the message came."""
+        if plan.delivered:
+            row.delivered += len(plan.delivered)
+            for position, outcome in plan.delivered:
+                self._counts.delivery_seconds.observe(age)
+                lines.write("Delivery", position, outcome)
+        if plan.attempted:
+            row.deferred += len(plan.waiting)
+            for position, waiting in plan.waiting:
+                self._counts.possibly_duplicate += waiting.uncertain
+                lines.write("TransientFailure", position, waiting)
+
+    def _say_end(self, lines: Lines, row: SiteCounts, end: End, notice: str) -> None:
+        outcome = end.outcome
+        if end.status is Status.EXPIRED:
+            row.expired += 1
+            self._counts.possibly_duplicate += isinstance(outcome, Deferred) and outcome.uncertain
+            lines.write_expired(end.position, outcome, notice=notice)
+        else:
+            row.bounced += 1
+            lines.write("Bounce", end.position, outcome, notice=notice)
+
+    # -- the site ---------------------------------------------------------------------------------------------------
+
+    def _tell_lane(self, site: str, outcomes: Sequence[Outcome], now: float) -> None:
+        said = plans.reach(outcomes)
+        if said is False:
+            return
+        lane = self._schedule.lane(site)
+        if said is True:
+            lane.window = lane.window.succeeded()
+            return
+        lane.window, until = lane.window.failed(said.scope, now, self._chance())
+        if until is not None:
+            why = f"it fails every time; last: {said.reply}"[:300]
+            self._log.write("SiteSuspended", site=site, seconds=round(until - now, 1), reason=why)
+            self._schedule.suspend_lane(site, until, why)
