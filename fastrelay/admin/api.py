@@ -72,7 +72,8 @@ class Api:
 
     def _status(self, request: Request) -> Response:
         answers, missing = self._slots.ask_all({"verb": "status"})
-        rooms = {answer["slot"]: answer for answer in answers}
+        failed = {answer["slot"] for answer in merge.errors(answers)}
+        rooms = {answer["slot"]: answer for answer in answers if answer["slot"] not in failed}
         workers: list[dict[str, Any]] = [{**worker, **rooms.pop(worker["slot"], {})} for worker in self._workers()]
         workers += [{"state": "unknown", **rooms[slot]} for slot in sorted(rooms)]
         messages = sum(worker.get("messages", 0) for worker in workers)
@@ -82,7 +83,7 @@ class Api:
                 **self._about,
                 "workers": workers,
                 "messages": messages,
-                "incomplete": missing,
+                "incomplete": sorted({*missing, *failed}),
             }
         )
 

@@ -5,11 +5,13 @@
 /readyz    200 while at least one worker that beats takes connections; 503 while all start or drain.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from fastrelay.admin.http import HttpError, Request, Response, json_response
 from fastrelay.process.heartbeat import Row, State
@@ -45,7 +47,7 @@ class Pages:
 
     def _metrics(self) -> Response:
         registry = CollectorRegistry()
-        _collect(registry, self._directory)
+        registry.register(_Collector(self._directory))
         return Response(200, generate_latest(registry), TEXT)
 
     def _healthz(self) -> Response:
@@ -75,7 +77,26 @@ def workers_now(rows: Sequence[Row], now: float) -> list[dict[str, object]]:
     ]
 
 
-_collect: Callable[..., object] = MultiProcessCollector
+class _Collector(Collector):
+    """The library's merge, over the files that are whole: one a worker is making, or was making when it was killed, is
+    empty, and the library would stumble over it."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        files = [entry.path for entry in os.scandir(self._directory) if _is_whole(entry)]
+        return _merge(files, accumulate=True)
+
+
+def _is_whole(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.name.endswith(".db") and entry.stat().st_size > 0
+    except FileNotFoundError:  # gauges of a worker that ended just now
+        return False
+
+
+_merge: Callable[..., Iterable[Metric]] = MultiProcessCollector.merge
 _PAGES: dict[str, Callable[[Pages], Response]] = {
     "/metrics": Pages._metrics,
     "/healthz": Pages._healthz,
