@@ -89,14 +89,19 @@ class Door:
             session.leave()
         if self._wait_empty(seconds):
             return
-        for session in tuple(self._here):
-            session.cut()
+        self.cut()
         if self._wait_empty(_LAST_WORDS):
             return
         for session in tuple(self._here):
             if session.task is not None:
                 tasks.kill(session.task)
         self._wait_empty(_LAST_WORDS)
+
+    def cut(self) -> None:
+        """End a drain's patience: 421 to everybody now; who has not gone in a moment is ended by the drain."""
+        for session in tuple(self._here):
+            session.cut()
+        self._empty.set()
 
     def statistics(self) -> dict[str, int]:
         """Sessions, and whether connections are accepted."""

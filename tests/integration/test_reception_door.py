@@ -16,6 +16,7 @@ from fastrelay.config import Listener
 from fastrelay.errors import PeerClosed
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception import door as door_module
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.runtime import clock, stream, tasks, tls
@@ -219,6 +220,29 @@ def test_drain_cuts_who_does_not_end_and_forgets_what_has_no_dot(house: Callable
     busy.write(BODY)
     here.door.drain(0.0)
     assert rest(busy).startswith("421 4.3.2") and here.intake.messages == [] and here.door.sessions == 0
+
+
+def test_a_drain_whose_patience_is_ended(house: Callable[..., House]) -> None:
+    here = house()
+    busy = here.client(EHLO, ENVELOPE)
+    done: list[bool] = []
+    tasks.spawn(lambda: done.append(here.door.drain(1000.0) is None))
+    loop_turns()
+    assert busy.is_quiet() and not done
+    here.door.cut()
+    assert rest(busy).startswith("421 4.3.2")
+    until(lambda: done)
+
+
+def test_a_session_that_never_ends_is_ended(house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "_LAST_WORDS", 0.01)
+    here = house()
+    here.intake.before_accept = lambda message: tasks.Event().wait()
+    busy = here.client(EHLO, ENVELOPE)
+    busy.write(BODY + DOT)
+    loop_turns()
+    here.door.drain(0.0)
+    assert rest(busy) == "" and here.door.sessions == 0 and set(here.ledger.held.values()) == {0}
 
 
 def test_drain_awaits_the_disk_for_a_message_whose_dot_has_come(house: Callable[..., House]) -> None:
