@@ -62,7 +62,7 @@ class Api:
         if path == "queue/summary":
             return _get(request, self._summary)
         noun, slash, name = path.partition("/")
-        if noun != "queue" or not slash or "/" in name:
+        if noun != "queue" or not slash or not name or "/" in name:
             raise HttpError(404, f"nothing at {request.path}")
         if name in VERBS:
             if request.method != "POST":
@@ -104,7 +104,7 @@ class Api:
         answers, missing = self._slots.ask_all({"verb": "show", "select": {"id": ident}})
         found = merge.shown(answers)
         if found is not None:
-            return json_response({**found, "incomplete": missing})
+            return json_response({**found, "incomplete": []})  # a message is in one slot only
         if merge.errors(answers) or missing:
             return _merged(answers, missing, {"found": False})
         return json_response({"error": f"no message {ident} in the queue", "code": 65, "incomplete": []}, 404)

@@ -36,18 +36,23 @@ class Fanout:
         return sorted(found)
 
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]:
-        """The answers of all slots, in slot order, and the slots that gave none. pages: ask on until `next` is null."""
+        """The answers of all slots, in slot order, and the slots that gave none or broke off in between.
+
+        pages: ask on until `next` is null; then a slot may have several answers.
+        """
         slots = self.slots()
-        got: dict[int, list[Answer]] = {}
+        got: dict[int, list[Answer]] = {slot: [] for slot in slots}
+        missing = set(slots)
         left = len(slots)
         done = tasks.Parking()
 
         def one(slot: int) -> None:
             nonlocal left
             try:
-                got[slot] = self._ask(slot, request, pages=pages)
+                self._ask(slot, request, got[slot], pages=pages)
+                missing.discard(slot)
             except (PeerError, MachineShort):
-                pass  # no answer: it is missing in `got`
+                pass  # it stays in `missing`; what it said before counts
             finally:
                 left -= 1
                 if not left:
@@ -57,18 +62,20 @@ class Fanout:
             tasks.spawn(one, slot)
         if slots:
             done.wait()
-        return [answer for slot in sorted(got) for answer in got[slot]], [slot for slot in slots if slot not in got]
+        return [answer for answers in got.values() for answer in answers], sorted(missing)
 
-    def _ask(self, slot: int, request: Answer, *, pages: bool) -> list[Answer]:
+    def _ask(self, slot: int, request: Answer, answers: list[Answer], *, pages: bool) -> None:
         connection = stream.connect(f"unix:{self._runtime_dir}/slot-{slot:03d}.sock", 0, seconds=PATIENCE)
         try:
             reader = messages.Reader(connection)
-            answers: list[Answer] = []
             while True:
-                answers.append(_exchange(connection, reader, request))
-                cursor = answers[-1].get("next")
+                answer = {**_exchange(connection, reader, request), "slot": slot}
+                answers.append(answer)
+                cursor = answer.get("next")
                 if not pages or not cursor:
-                    return answers
+                    return
+                if cursor <= request.get("after", ""):
+                    raise PeerClosed("the worker does not get on")
                 request = {**request, "after": cursor}
         finally:
             connection.close()
