@@ -298,9 +298,10 @@ def in_thread(function: Callable[..., Any], *args: object) -> Any:
 def in_thread_to_end(function: Callable[..., Any], *args: object) -> Any:
     """`in_thread` for work on what the caller owns (a descriptor, a file): it has ended when this returns or raises.
 
-    A kill that arrives meanwhile is put off until the task waits next.
+    A kill that arrives meanwhile is put off until the task waits next. (An error is carried over as a value: the pool
+    would print it, and it is the caller's to judge.)
     """
-    result = get_hub().threadpool.spawn(function, *args)
+    result = get_hub().threadpool.spawn(_outcome, function, args)
     killed = False
     while True:
         try:
@@ -310,7 +311,17 @@ def in_thread_to_end(function: Callable[..., Any], *args: object) -> Any:
             killed = True
     if killed:
         kill(current())
-    return result.get()
+    value, error = result.get()
+    if error is not None:
+        raise error
+    return value
+
+
+def _outcome(function: Callable[..., Any], args: tuple[object, ...]) -> tuple[Any, Exception | None]:
+    try:
+        return function(*args), None
+    except Exception as error:
+        return None, error
 
 
 def start_native_thread(name: str, function: Callable[..., object], *args: object) -> threading.Thread:

@@ -134,3 +134,18 @@ def _holds_mail(path: str, disk: Disk) -> bool:
         ):
             return True
     return False
+
+
+def tidy(directory: str, disk: Disk) -> None:
+    """Remove an adopted directory that holds nothing any more, and adopters of it likewise. Harmless where it does."""
+    while _ADOPTED.match(directory.rpartition("/")[2]):
+        parent = directory.rpartition("/")[0]
+        try:
+            for name in (BODIES, "quarantine"):
+                with contextlib.suppress(FileNotFoundError):
+                    disk.remove(f"{directory}/{name}", directory=True)
+            disk.remove(directory, directory=True)
+            disk.sync(parent)
+        except OSError:
+            return
+        directory = parent
