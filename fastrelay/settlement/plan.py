@@ -128,10 +128,10 @@ def open_of(state: State, indices: Iterable[int]) -> tuple[int, ...]:
 
 
 def words(reply: Reply) -> str:
-    """A reply as a state keeps it: one line of LAST_REPLY_LIMIT octets at most."""
+    """A reply as a state keeps it: valid UTF-8, LAST_REPLY_LIMIT octets at most."""
     text = str(reply)
-    if len(text) * 4 <= LAST_REPLY_LIMIT:
-        return text
+    if text.isascii():
+        return text[:LAST_REPLY_LIMIT]
     return text.encode("utf-8", "replace")[:LAST_REPLY_LIMIT].decode("utf-8", "ignore")
 
 
