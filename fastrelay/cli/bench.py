@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fastrelay.cli import exits
 from fastrelay.cli.address import ADDRESS
 from fastrelay.config import parse_quantity
 from fastrelay.load import generator
 from fastrelay.load.plan import DOMAINS, Plan, Result
-
-EX_UNAVAILABLE = 69
 
 
 @click.command()
@@ -78,7 +77,7 @@ def bench(
         with open(pairs, "w", encoding="utf-8") as file:
             file.writelines(f"{pair}\n" for pair in result.pairs)
     if result.refused or result.failed or result.refused_recipients:
-        sys.exit(EX_UNAVAILABLE)
+        sys.exit(exits.UNAVAILABLE)
 
 
 def _weighted(text: str) -> tuple[str, float]:

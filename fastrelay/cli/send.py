@@ -8,13 +8,12 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from fastrelay.cli import exits
 from fastrelay.cli.address import ADDRESS
 from fastrelay.errors import PeerError
 from fastrelay.load.dialogue import Refused
 from fastrelay.load.submission import Submission, fresh_token, prepare, submit
 from fastrelay.mail.reply import Reply
-
-EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL = 65, 69, 75
 
 
 @click.command()
@@ -44,11 +43,11 @@ def send(
         replies = dict.fromkeys(recipients, error.reply)
     except PeerError as error:
         print(f"fastrelay send: {server[0]} port {server[1]}: {error}; is the relay running?", file=sys.stderr)
-        sys.exit(EX_UNAVAILABLE)
+        sys.exit(exits.UNAVAILABLE)
     _show(replies, as_json)
     refused = [reply.code for reply in replies.values() if reply.code >= 300]
     if refused:
-        sys.exit(EX_DATAERR if max(refused) >= 500 else EX_TEMPFAIL)
+        sys.exit(exits.DATA if max(refused) >= 500 else exits.TEMPORARY)
 
 
 def _show(replies: dict[str, Reply], as_json: bool) -> None:

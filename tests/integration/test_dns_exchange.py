@@ -8,12 +8,12 @@ import pytest
 
 from fastrelay.config import Dns
 from fastrelay.errors import PeerError
+from fastrelay.load.name_server import NameServer
 from fastrelay.routing import exchange, servers
 from fastrelay.routing.answers import Question
 from fastrelay.routing.resolver import Resolver
 from fastrelay.routing.servers import Server
 from fastrelay.runtime import clock, stream, tasks
-from tests.peers.name_server import NameServer
 
 ZONE = """
 example.test 300 MX 10 mx.example.test

@@ -1,9 +1,8 @@
 """A tiny authoritative name server on loopback, UDP and TCP, with scripted zones and faults.
 
-Plain sockets and threads, so that tests, demo and benchmarks can all use it:
+Plain sockets and threads, so that tests, demo and benchmarks can all use it, with an event loop beside it or without:
 
     with NameServer("example.test 300 MX 10 mx.example.test") as server: ...  server.port, server.asked
-    python -m tests.peers.name_server ZONEFILE --port 5353
 
 A zone text has one record a line, `owner ttl type rdata`; "*.example.test" stands for every name below without records
 of its own; "#" and ";" start comments. A line "@fault owner kind [argument]" scripts a fault for that name (or "*" for
@@ -13,7 +12,6 @@ wrong-question | garbage | lie (records of another owner) | no-edns (FORMERR to 
 (measured: 9,000 questions/s with the asker in the same process).
 """
 
-import argparse
 import contextlib
 import random
 import socket
@@ -21,7 +19,6 @@ import struct
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import dns.name
 import dns.rdata
@@ -274,19 +271,3 @@ def _text(name: bytes) -> str:
         out.append(name[at + 1 : at + 1 + name[at]].decode("latin-1"))
         at += name[at] + 1
     return ".".join(out)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="authoritative name server for tests, demo and benchmarks")
-    parser.add_argument("zone", type=Path, help="records, one a line: owner ttl type rdata")
-    parser.add_argument("--address", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5353)
-    options = parser.parse_args()
-    server = NameServer(options.zone.read_text(encoding="utf-8"), address=options.address, port=options.port)
-    server.start()
-    print(f"answering on {options.address} port {server.port}", flush=True)
-    threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,110 @@
+"""The API of a running relay, asked over runtime_dir/admin.sock (admin/api.py says what there is to ask).
+
+HTTP/1.1 by hand, one request per connection: the standard library's client takes longer to import than `fastrelay
+status` may take in all.
+
+Errors: NotRunning when nobody listens there; MachineShort when the relay cannot answer now, MisuseError when the
+request makes no sense, in the relay's own words.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fastrelay.config import Config
+from fastrelay.errors import MachineShort, MisuseError, PeerClosed, PeerError
+
+SOCKET = "admin.sock"  # in runtime_dir; process/admin_sockets.py binds it
+PATIENCE = 30.0  # seconds: a slot answers within 2 per page, and a changing verb may take many pages
+_READ = 256 * 1024
+_NO_SUCH = 404
+
+
+class NotRunning(PeerError):
+    """No relay answers for this configuration."""
+
+
+class Api:
+    """`get` and `post` return the decoded JSON; None for what does not exist."""
+
+    def __init__(self, config: Config) -> None:
+        self._runtime_dir = config.server.runtime_dir
+        self._path = Path(self._runtime_dir) / SOCKET
+
+    def answers(self) -> bool:
+        """Somebody listens: a relay runs. MisuseError when we may not ask."""
+        try:
+            self._dial().close()
+        except NotRunning:
+            return False
+        return True
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> dict[str, Any] | None:
+        """A page under /api/v1/."""
+        words = "&".join(f"{key}={_quoted(value)}" for key, value in (query or {}).items())
+        return self._ask("GET", f"/api/v1/{path}{'?' if words else ''}{words}", b"")
+
+    def post(self, path: str, body: object) -> dict[str, Any] | None:
+        """A changing verb."""
+        return self._ask("POST", f"/api/v1/{path}", msgspec.json.encode(body))
+
+    def _ask(self, method: str, target: str, body: bytes) -> dict[str, Any] | None:
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: fastrelay\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        octets = self._exchange(head.encode() + body)
+        top, _, rest = octets.partition(b"\r\n\r\n")
+        status = top[9:12]
+        if not top.startswith(b"HTTP/1.1 ") or not status.isdigit():
+            raise PeerClosed(f"{self._path}: what answers there is no relay of ours")
+        try:
+            answer = msgspec.json.decode(rest, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            answer = {"error": rest.decode("utf-8", "replace").strip(), "code": 0}
+        if int(status) == _NO_SUCH:
+            return None
+        if int(status) >= 400:
+            text = str(answer.get("error", status.decode()))
+            raise MisuseError(text) if int(status) < 500 else MachineShort(text)
+        return answer
+
+    def _exchange(self, request: bytes) -> bytes:
+        with self._dial() as sock:
+            try:
+                sock.sendall(request)
+                octets = bytearray()
+                while piece := sock.recv(_READ):
+                    octets += piece
+            except TimeoutError:
+                raise MachineShort(f"the relay has not answered for {PATIENCE:g} s; try again") from None
+            except OSError as error:
+                raise MachineShort(f"the relay hung up ({error.strerror}); try again") from None
+        return bytes(octets)
+
+    def _dial(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(os.fspath(self._path))
+        except OSError as error:
+            sock.close()
+            if isinstance(error, PermissionError):
+                raise MisuseError(
+                    f"not allowed to use {self._path}: be root, or the user the relay runs as (server.user)"
+                ) from None
+            raise NotRunning(
+                f"no relay runs in {self._runtime_dir} ({error.strerror}); start one with fastrelay serve, or name its "
+                f"configuration with -c"
+            ) from None
+        return sock
+
+
+def _quoted(value: str) -> str:
+    """Percent-encoded for a query string (RFC 3986 2.3)."""
+    return "".join(
+        chr(octet) if (chr(octet).isalnum() and octet < 128) or octet in b"-._~" else f"%{octet:02X}"
+        for octet in value.encode()
+    )

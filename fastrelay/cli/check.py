@@ -1,0 +1,45 @@
+"""`fastrelay check`: is this configuration one that a relay would start with?"""
+
+import click
+import msgspec
+
+from fastrelay.cli.options import AS_JSON, CONFIG_FILE
+from fastrelay.config import Config, load
+from fastrelay.process.cpus import workers
+from fastrelay.process.privileges import identity_of
+from fastrelay.routing.overrides import Overrides
+from fastrelay.routing.servers import parse
+from fastrelay.runtime.tls import server_context
+
+
+@click.command()
+@CONFIG_FILE
+@AS_JSON
+def check(file: str | None, as_json: bool) -> None:
+    """Validate the configuration.
+
+    Exit code 0, or 78 and one line that names file, key and what to write instead. --json prints every value that
+    would be in force, defaults included; durations in seconds, sizes in octets.
+
+    Example:  fastrelay check -c /etc/fastrelay/fastrelay.toml && systemctl restart fastrelay
+    """
+    config = load(file)
+    verify(config)
+    if as_json:
+        print(msgspec.json.encode(config).decode())
+        return
+    for note in config.notes:
+        print(f"note: {note}")
+    listeners = ", ".join(listener.address for listener in config.listeners)
+    print(f"ok: {config.source}: {workers(config.server.workers)} workers on {listeners}; spool {config.spool.path}")
+
+
+def verify(config: Config) -> None:
+    """What only shows when it is used: the user, certificates, next hops, name servers. ConfigError as at a start."""
+    identity_of(config.server.user)
+    for listener in config.listeners:
+        if listener.tls != "none":
+            server_context(listener.certificate, listener.key)
+    Overrides(config.routes)
+    for server in config.dns.nameservers:
+        parse(server)

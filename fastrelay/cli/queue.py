@@ -1,0 +1,231 @@
+"""`fastrelay queue`: look at the mail that waits, and change what becomes of it.
+
+A running relay answers over its admin.sock; where none runs, the same verbs open the spool itself (offline.py), and say
+so. Either way the answers have one shape.
+"""
+
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import click
+import msgspec
+
+from fastrelay.cli import exits, queue_pages
+from fastrelay.cli.api import Api
+from fastrelay.cli.options import AS_JSON, CONFIG_FILE
+from fastrelay.cli.selectors import select, selecting, to_query
+from fastrelay.config import load
+
+_PAGE = 1000  # rows per request; the API gives no more
+Answer = dict[str, Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Queue(Protocol):
+    """The queue of a relay that runs (Online) or does not (offline.py). Each answer names in `incomplete` the slots
+    it does not cover."""
+
+    def summary(self, chosen: Answer) -> Answer: ...
+    def page(self, chosen: Answer, after: str, limit: int) -> Answer: ...
+    def show(self, ident: str) -> Answer | None: ...
+    def change(self, verb: str, chosen: Answer, reason: str, who: str) -> Answer: ...
+
+
+class Online:
+    """The queue of a running relay."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def summary(self, chosen: Answer) -> Answer:
+        """Sums, by domain."""
+        return self._api.get("queue/summary", to_query(chosen)) or {}
+
+    def page(self, chosen: Answer, after: str, limit: int) -> Answer:
+        """Rows in id order behind `after`, and `next`."""
+        return self._api.get("queue", {**to_query(chosen), "after": after, "limit": str(limit)}) or {}
+
+    def show(self, ident: str) -> Answer | None:
+        """Everything about one message; None when it is not there."""
+        return self._api.get(f"queue/{ident}")
+
+    def change(self, verb: str, chosen: Answer, reason: str, who: str) -> Answer:
+        """Carry out a changing verb; `changed` and `busy`."""
+        return self._api.post(f"queue/{verb}", {"select": chosen, "reason": reason, "who": who}) or {}
+
+
+def opened(file: str | None) -> Queue:
+    """The queue of the relay of this configuration, running or not. MachineShort when its spool cannot be had."""
+    config = load(file)
+    api = Api(config)
+    if api.answers():
+        return Online(api)
+    from fastrelay.cli.offline import Offline  # brings event loop and spool: only where there is no relay to ask
+
+    return Offline.open(config)
+
+
+@click.group()
+def queue() -> None:
+    """Look at the queue and change it.
+
+    Changing commands want to know which mail: an ID, --domain, --site, --sender, --older-than or --all; several
+    together must all hold. With --domain or --site they concern only the recipients there. All work on a stopped relay
+    too. Exit code 75 when a worker did not answer: the rest was done, and the line on stderr names its slot.
+
+    Example:  fastrelay queue retry --domain example.com
+    """
+
+
+@queue.command()
+@selecting
+@CONFIG_FILE
+@AS_JSON
+def summary(file: str | None, as_json: bool, **words: Any) -> int:
+    """Sums of what waits, by recipient domain.
+
+    Example:  fastrelay queue summary --older-than 1h
+    """
+    told = opened(file).summary(select(**words))
+    return _shown(told, as_json, queue_pages.summary)
+
+
+@queue.command(name="list")
+@selecting
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="Rows at most; 0: all of them.")
+@CONFIG_FILE
+@AS_JSON
+def list_(file: str | None, as_json: bool, limit: int, **words: Any) -> int:
+    """Messages that wait, oldest first.
+
+    Example:  fastrelay queue list --site google --limit 20
+    """
+    chosen, source = select(**words), opened(file)
+    rows: list[Answer] = []
+    incomplete: set[int] = set()
+    after: str | None = ""
+    while after is not None and (not limit or len(rows) < limit):
+        told = source.page(chosen, after, min(_PAGE, limit - len(rows)) if limit else _PAGE)
+        rows += told["rows"]
+        incomplete |= set(told["incomplete"])
+        after = told["next"]
+    return _shown({"rows": rows, "next": after, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
+
+
+@queue.command()
+@click.argument("ident", metavar="ID")
+@CONFIG_FILE
+@AS_JSON
+def show(file: str | None, as_json: bool, ident: str) -> int:
+    """Everything about one message: envelope, each recipient, header.
+
+    Exit code 65 when it is not in the queue: delivered, returned or removed.
+
+    Example:  fastrelay queue show 0198f2b3c4d5...
+    """
+    told = opened(file).show(ident.lower())
+    if told is None or (told.get("found") is False and not told["incomplete"]):
+        print(f"fastrelay queue show: no message {ident} in the queue; the event log has its end", file=sys.stderr)
+        return exits.DATA
+    if told.get("found") is False:
+        return _incomplete(told)
+    return _shown(told, as_json, queue_pages.message)
+
+
+def changing(function: Function) -> Function:
+    """Decorator: what all changing verbs take."""
+    options = (
+        selecting,
+        click.option("--all", "everything", is_flag=True, help="All mail there is."),
+        click.option("--reason", metavar="TEXT", default="", help="Why; stands in the event log."),
+        CONFIG_FILE,
+        AS_JSON,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@queue.command()
+@changing
+def retry(**words: Any) -> int:
+    """Try again now instead of waiting for the next attempt.
+
+    Example:  fastrelay queue retry --all
+    """
+    return _change("retry", "due now", **words)
+
+
+@queue.command()
+@changing
+def hold(**words: Any) -> int:
+    """Keep mail in the queue without trying to deliver it; --reason is required.
+
+    Example:  fastrelay queue hold --sender news@example.com --reason "asked by marketing"
+    """
+    return _change("hold", "held", **words)
+
+
+@queue.command()
+@changing
+def release(**words: Any) -> int:
+    """End a hold.
+
+    Example:  fastrelay queue release --all
+    """
+    return _change("release", "released", **words)
+
+
+@queue.command()
+@changing
+def remove(**words: Any) -> int:
+    """Remove mail for good; its sender is not told.
+
+    Example:  fastrelay queue remove --sender broken@example.com --older-than 1h --reason "loop of ticket 4711"
+    """
+    return _change("remove", "removed", **words)
+
+
+def _change(verb: str, done: str, *, file: str | None, as_json: bool, reason: str, **words: Any) -> int:
+    chosen = select(**words)
+    told = opened(file).change(verb, chosen, reason, _user())
+    changed, busy = told["changed"], told["busy"]
+    code = _shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
+    if busy:
+        print(f"{busy:,} left alone: being delivered this moment; ask again if they are still there", file=sys.stderr)
+        return exits.TEMPORARY
+    if "id" in chosen and not changed and code == exits.OK:
+        print(f"fastrelay queue {verb}: nothing to do for {chosen['id']}: see fastrelay queue show", file=sys.stderr)
+        return exits.DATA
+    return code
+
+
+def _user() -> str:
+    """Who asks, for the event log: the person behind sudo where there is one."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _shown(told: Answer, as_json: bool, drawn: Callable[[Answer], list[str]]) -> int:
+    if as_json:
+        print(msgspec.json.encode(told).decode())
+    else:
+        print("\n".join(drawn({**told, "now": time.time()})))
+    return _incomplete(told)
+
+
+def _incomplete(told: Answer) -> int:
+    """Say which slots an answer does not cover; the exit code."""
+    missing = told.get("incomplete", ())
+    if not missing:
+        return exits.OK
+    whys = {error["slot"]: error["error"] for error in told.get("errors", ())}
+    for slot in missing:
+        print(f"incomplete: slot-{slot:03d}: {whys.get(slot, 'its worker did not answer; try again')}", file=sys.stderr)
+    return exits.TEMPORARY

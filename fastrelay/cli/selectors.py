@@ -1,0 +1,63 @@
+"""Which mail a queue command means: ID, --domain, --site, --sender, --older-than, --held; or --all.
+
+All that are given must hold.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fastrelay.config import parse_quantity
+from fastrelay.errors import MisuseError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.argument("ident", metavar="[ID]", required=False, default=""),
+    click.option("--domain", metavar="NAME", default="", help="Recipients at this domain."),
+    click.option("--site", metavar="NAME", default="", help="Recipients whose mail goes to this site."),
+    click.option("--sender", metavar="ADDRESS", help='Messages of this sender; "" for bounces.'),
+    click.option("--older-than", metavar="TIME", help="Messages received longer ago, as 2h."),
+    click.option("--held/--not-held", default=None, help="Only messages on hold, or only others."),
+)
+
+
+def selecting(function: Function) -> Function:
+    """Decorator: the options, handed to the command as `ident` and keywords for `select`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def select(
+    ident: str = "",
+    domain: str = "",
+    site: str = "",
+    sender: str | None = None,
+    older_than: str | None = None,
+    held: bool | None = None,
+    everything: bool = False,
+) -> dict[str, Any]:
+    """The `select` of a request (control/request.py), only what was given. MisuseError for --all beside others."""
+    chosen: dict[str, Any] = {}
+    if ident:
+        chosen["id"] = ident.lower()
+    if domain:
+        chosen["domain"] = domain.lower()
+    if site:
+        chosen["site"] = site
+    if sender is not None:
+        chosen["sender"] = sender
+    if older_than is not None:
+        chosen["older_than"] = parse_quantity(older_than, "duration", "--older-than")
+    if held is not None:
+        chosen["held"] = held
+    if everything and chosen:
+        raise MisuseError(f"--all means all mail: leave it out beside {', '.join(chosen)}")
+    return {"all": True} if everything else chosen
+
+
+def to_query(chosen: dict[str, Any]) -> dict[str, str]:
+    """The same as a query string's values."""
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in chosen.items()}

@@ -1,0 +1,65 @@
+"""`fastrelay status`: is it running, and what does it do?"""
+
+from typing import Any
+
+import click
+import msgspec
+
+from fastrelay.cli import columns, exits
+from fastrelay.cli.api import Api
+from fastrelay.cli.options import AS_JSON, CONFIG_FILE
+from fastrelay.config import load
+
+
+@click.command()
+@CONFIG_FILE
+@AS_JSON
+def status(file: str | None, as_json: bool) -> int:
+    """Show what a running relay does.
+
+    Exit code 0; 69 when none runs with this configuration; 75 when a worker did not answer (the others are shown).
+
+    Example:  fastrelay status --json | jq .messages
+    """
+    told = Api(load(file)).get("status") or {}
+    if as_json:
+        print(msgspec.json.encode(told).decode())
+    else:
+        print("\n".join(page(told)))
+    return exits.TEMPORARY if told.get("incomplete") else exits.OK
+
+
+def page(told: dict[str, Any]) -> list[str]:
+    """The answer of /api/v1/status as lines."""
+    workers: list[dict[str, Any]] = told.get("workers", [])
+    sessions = sum(worker.get("sessions", 0) for worker in workers)
+    out = [
+        f"fastrelay {told.get('version', '?')} on {columns.clean(str(told.get('hostname', '?')))}, "
+        f"master {told.get('master', '?')}, configuration {columns.clean(str(told.get('config', '?')))}",
+        f"{told.get('messages', 0):,} messages queued, {sessions:,} client sessions"
+        + (f", metrics on http://{told['admin']}/metrics" if told.get("admin") else ""),
+        "",
+    ]
+    rows = [
+        (
+            f"slot-{worker['slot']:03d}",
+            worker.get("pid", ""),
+            worker.get("state", "unknown") + ("" if worker.get("fresh", True) else " (silent)"),
+            worker.get("sessions", ""),
+            worker.get("load", ""),
+            worker.get("messages", ""),
+            *(_place(worker, place) for place in _PLACES),
+        )
+        for worker in workers
+    ]
+    out += columns.lines(("WORKER", "PID", "STATE", "SESSIONS", "SENDING", "QUEUED", *map(str.upper, _PLACES)), rows)
+    out += [f"slot-{slot:03d} did not answer: its mail is not counted above" for slot in told.get("incomplete", ())]
+    return out
+
+
+_PLACES = ("waiting", "ready", "held")
+
+
+def _place(worker: dict[str, Any], place: str) -> object:
+    """How many items of the worker's schedule are in that place, "" where it does not say."""
+    return worker.get("schedule", {}).get(place, "")
