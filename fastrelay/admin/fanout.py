@@ -12,6 +12,7 @@ from fastrelay.admin.pages import Page
 from fastrelay.errors import MachineShort, PeerClosed, PeerError
 from fastrelay.runtime import messages, stream, tasks
 
+AT_ONCE = 8  # requests carried out together, the others wait their turn: a worker hangs up on the 17th asker
 PATIENCE = 2.0  # seconds per answer: a worker works on one for at most 1 s
 _SLOT = re.compile(r"slot-(\d{3})\Z")
 
@@ -19,12 +20,13 @@ _SLOT = re.compile(r"slot-(\d{3})\Z")
 class Fanout:
     """Dials runtime_dir/slot-NNN.sock."""
 
-    __slots__ = ("_page", "_runtime_dir", "_spool")
+    __slots__ = ("_page", "_runtime_dir", "_spool", "_turns")
 
     def __init__(self, runtime_dir: Path, spool: Path, page: Page) -> None:
         self._runtime_dir = runtime_dir
         self._spool = spool
         self._page = page
+        self._turns = tasks.Permits(AT_ONCE)
 
     def slots(self) -> list[int]:
         """Every slot that has, or may have, mail."""
@@ -58,10 +60,11 @@ class Fanout:
                 if not left:
                     done.wake()
 
-        for slot in slots:
-            tasks.spawn(one, slot)
-        if slots:
-            done.wait()
+        with self._turns:
+            for slot in slots:
+                tasks.spawn(one, slot)
+            if slots:
+                done.wait()
         return [answer for answers in got.values() for answer in answers], sorted(missing)
 
     def _ask(self, slot: int, request: Answer, answers: list[Answer], *, pages: bool) -> None:

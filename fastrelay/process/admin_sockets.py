@@ -26,7 +26,7 @@ _BACKLOG: Final = 64
 class AdminSockets:
     """api: of runtime_dir/admin.sock. http: of the [admin] address, None while there is none."""
 
-    __slots__ = ("_address", "_again", "_identity", "_path", "_say", "_told", "api", "http")
+    __slots__ = ("_address", "_again", "_files", "_identity", "_say", "_told", "api", "http")
 
     def __init__(
         self, config: Config, identity: Identity, passed: sockets.Passed, say: Callable[[str], None], now: float
@@ -34,11 +34,11 @@ class AdminSockets:
         self._identity = identity
         self._say = say
         self._address = config.admin.address
-        self._path = api_path(config)
+        self._files = [f"unix:{api_path(config)}"]  # ours to remove
         self._again = now
         self._told = False
         self.http: socket.socket | None = passed.take(self._address) if self._address else None
-        self.api = sockets.bind(f"unix:{self._path}", identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
+        self.api = sockets.bind(self._files[0], identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
         try:
             self.look(now)
         except BaseException:
@@ -69,6 +69,7 @@ class AdminSockets:
                 self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
             self._again = now + AGAIN
             return False
+        self._files.append(self._address)
         if self._told:
             self._say(f"admin.address: listening on {self.name} now")
         return True
@@ -76,7 +77,7 @@ class AdminSockets:
     def close(self) -> None:
         """The end of the house: nothing is left in runtime_dir."""
         sockets.close_all(self.all)
-        sockets.remove_files([f"unix:{self._path}"])
+        sockets.remove_files(self._files)
 
 
 def api_path(config: Config) -> Path:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from fastrelay.errors import ConfigError, Impossible, MachineShort
 
 _PR_SET_NO_NEW_PRIVS: Final = 38  # linux/prctl.h
+_DESCRIPTORS: Final = 1 << 20  # fs.nr_open as kernels come; the hard limit of some containers is a thousand times that
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -91,8 +92,10 @@ def pwd_name(uid: int) -> str:
 
 
 def raise_descriptor_limit() -> int:
-    """Lift the soft limit of open files to the hard one (10,000 connections need more than 1,024). Returns it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
+    """Lift the soft limit of open files to the hard one, a million at most (10,000 connections need more than the usual
+    1,024). Returns what it is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if wanted > soft >= 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

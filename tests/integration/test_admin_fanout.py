@@ -161,3 +161,34 @@ def test_a_cursor_that_does_not_get_on_ends_the_asking(place: Place) -> None:
     place.worker(0, lambda request: {"slot": 0, "next": "05"})
     answers, missing = ask(place, pages=True)
     assert len(answers) == 2 and missing == [0]
+
+
+def test_many_askers_take_turns_and_none_is_hung_up_on(place: Place) -> None:
+    together = most = 0
+
+    def counting(request: Any) -> Any:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        tasks.sleep(0.01)
+        together -= 1
+        return {"slot": 0}
+
+    place.worker(0, counting)
+
+    def body() -> list[Any]:
+        got: list[Any] = []
+        over = tasks.Event()
+
+        def one() -> None:
+            got.append(place.fanout.ask_all({"verb": "list"}))
+            if len(got) == 50:
+                over.set()
+
+        for _ in range(50):
+            tasks.spawn(one)
+        assert over.wait(20.0)
+        return got
+
+    assert run(body) == [([{"slot": 0}], [])] * 50
+    assert most == fanout.AT_ONCE

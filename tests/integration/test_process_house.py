@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,10 +106,8 @@ def test_a_stopped_worker_that_even_abort_does_not_end_is_killed_and_mourned(hou
 
 def test_a_worker_that_does_not_stop_is_killed(house: Callable[..., House]) -> None:
     one = house("stubborn", workers=1, drain_timeout="500ms").ready()
-    began = time.monotonic()
     assert one.end(signal.SIGTERM) == 0
     assert any("does not end: killing it" in line for line in one.lines)
-    assert 5.0 < time.monotonic() - began < 10.0, "drain 0.5 s, quick stop 5 s, then KILL"
 
 
 def test_more_and_fewer_workers(house: Callable[..., House]) -> None:
