@@ -1,4 +1,4 @@
-"""settlement/plan.py: outcomes sorted, one next time per item, what they say of the site, words that survive a store."""
+"""settlement/plan.py: outcomes sorted, one next time per item, what they say of a site, words that last."""
 
 import random
 

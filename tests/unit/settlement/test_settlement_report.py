@@ -81,7 +81,7 @@ def test_nothing_a_stranger_says_ends_a_field_or_a_part() -> None:
     head = b"Subject: a\r\n--=02020202020202020202020202020202=--\x00\xff\nBcc: b\r\n\r\n"
     message = parsed(bounce(a_notice(envelope=envelope, head=head), rows)[1])
     _, status, original = message.iter_parts()
-    whole, one = status.get_payload()
+    _whole, one = status.get_payload()
     assert one.get_all("Action") == ["failed"] and one["Final-Recipient"].startswith("rfc822; x??Action")
     assert original.get_content_type() == "text/rfc822-headers"
 
