@@ -118,7 +118,8 @@ class Relay:
         )
         self._demands: dict[str, tuple[Route, Demand]] = {}
         self._routing: set[str] = set()  # domains the router was asked for, or will be
-        self._to_route: deque[str] = deque()  # of these, the ones that wait for one of the ROUTERS
+        self._to_route: deque[str] = deque()  # of these, the ones that wait for a task
+        self._routers = 0
         self._expired: deque[Item] = deque()
         self._errands: set[tasks.Task] = set()  # tasks that route or expire
         self._expirers = 0
@@ -137,18 +138,22 @@ class Relay:
         elif domain not in self._routing and not self._draining:
             self._routing.add(domain)
             self._to_route.append(domain)
-            if len(self._routing) - len(self._to_route) < ROUTERS:
+            if self._routers < ROUTERS:
+                self._routers += 1
                 self._errands.add(tasks.spawn(self._errand, self._route_domains))
 
     def _route_domains(self) -> None:
-        while self._to_route and not self._draining:
-            domain = self._to_route.popleft()
-            try:
-                self._route_domain(domain)
-            except Exception as error:
-                tasks.on_crash("Relay.route", error)  # its items wait for the next patrol to ask again
-            finally:
-                self._routing.discard(domain)
+        try:
+            while self._to_route and not self._draining:
+                domain = self._to_route.popleft()
+                try:
+                    self._route_domain(domain)
+                except Exception as error:
+                    tasks.on_crash("Relay.route", error)  # its items wait for the next patrol to ask again
+                finally:
+                    self._routing.discard(domain)
+        finally:
+            self._routers -= 1
 
     def _route_domain(self, domain: str) -> None:
         found = self._router.route_cached(domain, self._now()) or self._router.route(domain)
