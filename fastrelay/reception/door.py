@@ -18,12 +18,13 @@ from fastrelay.eventlog import EventLog
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.desk import Desk, Intake, Ledger
-from fastrelay.reception.policy import Policy
+from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
 
+PATIENCE = 2.0  # seconds a new connection waits for the ledger's lock or a rate before it is turned away
 REST = 0.05  # seconds between two questions while others are to accept
 _LAST_WORDS = 2.0  # seconds after the drain's end in which cut sessions say their 421
 
@@ -161,7 +162,7 @@ class Door:
         desk = self._desk
         wanted = desk.policy.limits(stream.peer[0])
         try:
-            answer = self._ledger.take(wanted, clock.now())
+            answer = self._take(wanted)
             if not answer:
                 self._turn_away(stream, getattr(answer, "key", wanted[-1][0]))
                 return
@@ -185,6 +186,19 @@ class Door:
             self._weigh(-1)
             if not self.sessions:
                 self._empty.set()
+
+    def _take(self, wanted: Sequence[tuple[LimitKey, Limit]]) -> object:
+        """The ledger's answer. One that names a moment to ask again (its lock was held by a worker that lost its
+        processor, say) is no limit reached: it is asked again, for PATIENCE seconds. May wait."""
+        now = clock.now()
+        latest = now + PATIENCE
+        while not (answer := self._ledger.take(wanted, now)):
+            again = getattr(answer, "retry_at", None)
+            if again is None or again > latest:
+                return answer
+            tasks.sleep(again - now)
+            now = clock.now()
+        return answer
 
     def _turn_away(self, stream: Stream, key: LimitKey) -> None:
         """421 and closed: cheap, and said before the client has said anything."""

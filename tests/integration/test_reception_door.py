@@ -162,6 +162,15 @@ def test_all_together_have_a_limit(house: Callable[..., House]) -> None:
     assert here.counts.in_active == 0 and set(here.ledger.held.values()) == {0}
 
 
+def test_a_ledger_that_is_busy_is_asked_again_for_a_while(house: Callable[..., House]) -> None:
+    here = house()
+    here.ledger.busy = 3
+    here.client(EHLO).close()
+    assert here.ledger.busy == 0 and not here.counts.throttled
+    here.ledger.busy, here.ledger.later = 1, door_module.PATIENCE + 1.0
+    assert rest(here.connect()).startswith("421 4.3.2 ")
+
+
 # -- balance ----------------------------------------------------------------------------------------------------------
 
 

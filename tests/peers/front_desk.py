@@ -85,20 +85,26 @@ class FakeIntake:
 class No:
     """A refusal of the ledger."""
 
-    def __init__(self, key: LimitKey) -> None:
+    def __init__(self, key: LimitKey, retry_at: float | None = None) -> None:
         self.key = key
+        self.retry_at = retry_at
 
     def __bool__(self) -> bool:
         return False
 
 
 class FakeLedger:
-    """Counts, and enforces, in one process."""
+    """Counts, and enforces, in one process. busy: so many takes are refused first, each to be asked again `later`."""
 
     def __init__(self) -> None:
         self.held: dict[LimitKey, int] = {}
+        self.busy = 0
+        self.later = 0.01
 
     def take(self, keys: Sequence[tuple[LimitKey, Any]], now: float, /) -> object:
+        if self.busy:
+            self.busy -= 1
+            return No(keys[0][0], now + self.later)
         for key, limit in keys:
             if limit.count is not None and self.held.get(key, 0) >= limit.count:
                 return No(key)
