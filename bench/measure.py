@@ -59,8 +59,8 @@ def relay_round(
     try:
         setup = relay.prepare(_fresh(folder / relay.name), sink.port, workers)
         with processes.running(setup.command, folder / "output", setup.env) as program:
-            tools.wait_greeting(setup.port, program)
             try:
+                tools.wait_greeting(setup.port, program)
                 return _measured(relay.name, program, setup.port, sink, scenario, number, amount, folder), setup
             except Broken as error:
                 raise Broken(f"{relay.name}, {scenario.title}: {error}{_last_words(program, setup)}") from None

@@ -30,9 +30,9 @@ class Program:
         self.pid = self._process.pid
 
     def check_alive(self) -> None:
-        """Broken with what it printed when it has ended."""
+        """Broken, with the last line it printed, when it has ended."""
         if self._process.poll() is not None:
-            said = self.output.read_bytes()[-2000:].decode("utf-8", "replace")
+            said = self.output.read_bytes()[-500:].decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise Broken(f"{self.name} ended with {self._process.returncode}: {said}")
 
     def wait(self, seconds: float) -> float:

@@ -48,7 +48,7 @@ def show(run: Run, console: Console) -> None:
         table = Table(title=f"{scenario.title}; {scenario.sessions} sessions", title_justify="left", title_style="bold")
         table.add_column("relay")
         columns = ("delivered/s", "lowest-highest", "accepted/s", "CPU ms/msg", "MB", "x bare CPU", "x Postfix/s",
-                   "Postfix CPU / own")  # fmt: skip
+                   "Postfix/own CPU")  # fmt: skip
         for name in columns:
             table.add_column(name, justify="right")
         for one in run.summaries:
@@ -56,7 +56,7 @@ def show(run: Run, console: Console) -> None:
                 table.add_row(*_row(one), style="dim" if one.relay == FLOOR else "")
         console.print(table)
     for words in run.broken:
-        console.print(f"BROKEN {words}", style="red", highlight=False, markup=False)
+        console.print(f"BROKEN {words.splitlines()[0]}", style="red", highlight=False, markup=False)
 
 
 def _row(one: Summary) -> list[str]:

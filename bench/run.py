@@ -51,18 +51,20 @@ def main(
     work.chmod(0o755)  # Postfix's processes run as another account and must walk through
     found: list[measure.Round] = []
     configs: dict[str, str] = {}
-    broken: list[str] = []
+    broken: dict[str, str] = {}
     try:
         about = machine.describe(work)
         for number in range(1, rounds + 1):
             for scenario in scenarios:
                 turn = chosen[(number - 1) % len(chosen) :] + chosen[: (number - 1) % len(chosen)]
                 for relay in turn:
+                    if relay.name in broken:
+                        continue
                     try:
                         one, setup = measure.relay_round(relay, scenario, number, amount, work / "round", workers)
                     except Broken as error:
-                        broken.append(str(error))
-                        progress.print(f"BROKEN {error}", style="red", highlight=False, markup=False)
+                        broken[relay.name] = str(error)
+                        progress.print(f"BROKEN, no more of it: {error}", style="red", highlight=False, markup=False)
                         continue
                     configs[relay.name] = setup.config
                     found.append(one)
@@ -84,7 +86,7 @@ def main(
         scenarios=scenarios,
         rounds=found,
         summaries=sorted(measure.summarise(found), key=lambda one: names_in_order[one.relay]),
-        broken=broken,
+        broken=list(broken.values()),
     )
     report.show(run, console)
     if json_file is not None:
