@@ -172,11 +172,13 @@ class Relay:
 
     def attempt(self, carrier: Carrier, item: Item) -> float:
         """Deliver and settle an item in hand. May wait. Returns seconds to rest when a limit held it back, else 0."""
+        road: Carrier | None = carrier
         try:
             outcomes: Sequence[Outcome]
             found = self._prepare(carrier, item)
             if isinstance(found, Outcome):
                 outcomes = [found] * len(item.indices)
+                road = carrier if found.phase is not Phase.ROUTE else None
             elif found is None:
                 return 0.0
             else:
@@ -203,7 +205,7 @@ class Relay:
             outcomes = [Deferred(_BUG, Phase.QUEUE, Scope.MESSAGE)] * len(item.indices)
         try:
             self._note(b"")
-            self._guarded(item, self._settle.settle, item, outcomes, carrier)
+            self._guarded(item, self._settle.settle, item, outcomes, road)
             self._release_body(item.ident)
         finally:
             self._sending.discard(carrier)

@@ -25,12 +25,20 @@ _ANSWERED = {  # which of our commands a reply of that phase answers
 
 
 class Lines:
-    """The lines of one item's attempt. road: who made it, None when nobody did."""
+    """The lines of one item's attempt. attempts: made so far, this one included. road: the carrier that made it, None
+    when no connection was asked for."""
 
     __slots__ = ("_envelope", "_fields", "_log")
 
     def __init__(
-        self, log: EventLog, item: Item, envelope: Envelope, site: str, wall: float, road: Road | None
+        self,
+        log: EventLog,
+        item: Item,
+        envelope: Envelope,
+        site: str,
+        wall: float,
+        attempts: int,
+        road: Road | None,
     ) -> None:
         self._log = log
         self._envelope = envelope
@@ -41,7 +49,7 @@ class Lines:
             "site": site,
             "size": envelope.size,
             "created_time": envelope.created,
-            "num_attempts": item.attempts + (road is not None),
+            "num_attempts": attempts,
             "session_id": envelope.session,
         }
         if road is not None:

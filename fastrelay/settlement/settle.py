@@ -62,14 +62,14 @@ class Settle:
     def settle(self, item: Item, outcomes: Sequence[Outcome], road: Road | None = None) -> None:
         """Write down what became of the item's recipients: one outcome for each, in order. May wait for a notice.
 
-        road: the carrier that made the attempt; None when none was made on one.
+        road: the carrier that made the attempt; None when no connection was asked for.
         """
         now = self._clock.now()
         if item.route is not None:
             self._tell_lane(item.route.site, outcomes, now)
         at = Sides(now, self._clock.wall(), self._chance())
         plan = plans.decide(item.indices, outcomes, item.attempts, item.expires, at, self._retry)
-        self._carry_out(item, plan, at.wall, road)
+        self._carry_out(item, plan, at.wall, item.attempts + 1, road)
 
     def expire(self, item: Item) -> None:
         """Its time has run out where it waited. May wait for a notice."""
@@ -81,7 +81,7 @@ class Settle:
             End(n, Deferred(plans.last_words(state.recipients[n]), Phase.QUEUE, Scope.MESSAGE), Status.EXPIRED)
             for n in plans.open_of(state, item.indices)
         ]
-        self._carry_out(item, Plan([], [], ended), self._clock.wall(), None)
+        self._carry_out(item, Plan([], [], ended), self._clock.wall(), item.attempts, None)
 
     def give_back(self, item: Item, pause: float, *, attempted: bool) -> None:
         """Nobody knows what became of the item: what is open of it comes again in `pause` seconds. Never waits."""
@@ -107,7 +107,7 @@ class Settle:
 
     # -- carrying a plan out ----------------------------------------------------------------------------------------
 
-    def _carry_out(self, item: Item, plan: Plan, wall: float, road: Road | None) -> None:
+    def _carry_out(self, item: Item, plan: Plan, wall: float, attempts: int, road: Road | None) -> None:
         ident = item.ident
         store, notices = self._store, self._notices
         envelope = store.envelope(ident)
@@ -129,11 +129,11 @@ class Settle:
             for position, outcome in plan.waiting:
                 before = state.recipients[position]
                 notes = before.notices if isinstance(before, Waiting) else 0
-                changes.append((position, Waiting(item.attempts + 1, plan.due, plans.words(outcome.reply), notes)))
+                changes.append((position, Waiting(attempts, plan.due, plans.words(outcome.reply), notes)))
         if changes:
             store.record(ident, plans.changed(state, changes))
         site = item.route.site if item.route is not None else ""
-        lines = Lines(self._log, item, envelope, site, wall, road)
+        lines = Lines(self._log, item, envelope, site, wall, attempts, road)
         row = self._counts.sites[site]
         self._say(lines, row, plan, wall - envelope.created)
         for end, why in untold:
@@ -199,6 +199,7 @@ class Settle:
             return
         lane.window, until = lane.window.failed(said.scope, now, self._chance())
         if until is not None:
+            until = min(until, now + self._retry.max)  # never longer than its mail would wait by itself
             why = f"it fails every time; last: {said.reply}"[:300]
             self._log.write("SiteSuspended", site=site, seconds=round(until - now, 1), reason=why)
             self._schedule.suspend_lane(site, until, why)

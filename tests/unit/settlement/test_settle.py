@@ -47,11 +47,11 @@ class Settings:
 class House:
     """A real schedule and intake around Settle. Messages go to the domains of their recipients."""
 
-    def __init__(self, **bounce: Any) -> None:
+    def __init__(self, retry_max: float = 14_400.0, **bounce: Any) -> None:
         self.config = Config(
             server=Server(hostname="relay.test"),
             bounce=Bounce(**bounce),
-            retry=Retry(first=300.0, factor=2.0, max=14_400.0, jitter=0.0, expire=100_000.0),
+            retry=Retry(first=300.0, factor=2.0, max=retry_max, jitter=0.0, expire=100_000.0),
         )
         self.clock = HandClock()
         self.spool = MemorySpool()
@@ -146,7 +146,7 @@ def test_deferred_waits_for_its_next_attempt() -> None:
     assert house.log.kinds == ["TransientFailure"] and house.counts.sites["mx.d.test"].deferred == 1
     house.at(house.clock.mono + 302.0)
     house.attempt(LATER)
-    assert item.due == house.clock.mono + 600.0 and house.log.events[-1]["num_attempts"] == 1  # no road: nobody went
+    assert item.due == house.clock.mono + 600.0 and house.log.events[-1]["num_attempts"] == 2
 
 
 def test_an_uncertain_delivery_is_counted_and_tried_again() -> None:
@@ -397,6 +397,14 @@ def test_a_site_that_fails_every_time_is_suspended() -> None:
     assert house.log.kinds.count("SiteSuspended") == 1
     assert house.schedule.next(lane, house.clock.mono) is None
     assert house.schedule.audit().waiting == 8 and house.schedule.walk().orphans == 0
+
+
+def test_a_suspension_is_no_longer_than_the_longest_retry() -> None:
+    house = House(retry_max=3.0)
+    for _ in range(5):
+        house.accept("x@d.test")
+        house.attempt(DEAD)
+    assert house.schedule.lane("mx.d.test").suspended_until == house.clock.mono + 3.0
 
 
 def test_answers_widen_the_window_and_limits_of_ours_do_not_touch_it() -> None:
