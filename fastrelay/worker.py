@@ -1,0 +1,306 @@
+"""One worker: the rooms of one slot, built, started and ended in order. Wiring only; every decision lives in a room.
+
+    claim a slot -> settle its tail -> open the doors -> load its backlog -> serve -> drain or stop
+
+Promises
+- Nothing is accepted before the journal can commit; the backlog is loaded behind open doors.
+- TERM: no new connection, no new transaction in or out, final dots awaited up to drain_timeout. INT, QUIT and the end
+  of the master: the same at once. Either way what rides is written and synced before the process ends.
+- A slot nobody holds is adopted by the least loaded worker once it has been seen unowned for ADOPT_AFTER seconds: one
+  whose worker is about to be respawned is left alone.
+"""
+
+import enum
+import os
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastrelay import config as configuration
+from fastrelay import metrics
+from fastrelay.control import Control
+from fastrelay.control import Door as ControlDoor
+from fastrelay.delivery.carrier import Carrier
+from fastrelay.delivery.connect import Dialer
+from fastrelay.delivery.pool import Pool
+from fastrelay.errors import FastrelayError
+from fastrelay.eventlog import EventLog
+from fastrelay.intake import Intake
+from fastrelay.mail.ident import IdentSource, born
+from fastrelay.mail.route import LimitKey, Route
+from fastrelay.process.heartbeat import Cell
+from fastrelay.process.seat import Seat
+from fastrelay.reception.door import Door
+from fastrelay.reception.policy import Policy
+from fastrelay.relay import Relay
+from fastrelay.routing import guard, resolver
+from fastrelay.routing.router import Router
+from fastrelay.runtime import clock, tasks, tls
+from fastrelay.runtime.signals import SignalWatch
+from fastrelay.runtime.stream import wheel
+from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.settlement.classify import classify
+from fastrelay.settlement.settle import Settle
+from fastrelay.spool import slots
+from fastrelay.spool.slots import Slot
+from fastrelay.spool.store import Store
+
+BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
+ADOPT_AFTER = 10.0  # seconds a slot must have been seen without an owner: its worker may be on its way back
+LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is not trusted at once
+GRACE = 3600.0  # seconds in which nothing expires then
+LAST_CALL = 2.0  # seconds of drain_timeout kept for the spool's last sync
+
+
+class Ending(enum.Enum):
+    """How the worker was told to end."""
+
+    DRAIN = "drain"
+    QUICK = "quick"
+
+
+def run_worker(seat: Seat) -> int:
+    """The life of a worker; its exit code. Raises what keeps it from starting."""
+    slot = slots.claim(Path(seat.config.spool.path))
+    try:
+        seat.claim(slot.number)
+        return Worker(seat, slot).run()
+    finally:
+        slot.close()
+
+
+class Worker:
+    """The rooms of one slot and their neighbours."""
+
+    def __init__(self, seat: Seat, slot: Slot) -> None:
+        config = seat.config
+        self._seat = seat
+        self._slot = slot
+        self._config = config
+        self._runtime_dir = Path(config.server.runtime_dir)
+        self._ending: Ending | None = None
+        self._ended = tasks.Event()
+        self._loaded = False
+        self._sessions = 0
+        self._beaten = clock.now()
+        self._unowned: dict[Path, float] = {}  # slots seen without an owner, and since when
+        self.counts = metrics.Counts(row.name for row in config.sites)
+        self.log = EventLog(config.log, counts=self.counts, name=f"slot {slot.number}")
+        self.log.start()
+        tasks.on_crash = self._crashed
+        self._exporter = metrics.Exporter(self.counts, slot.number)
+        self._ticks = [tasks.Ticker(clock.TICK, self._turn), tasks.Ticker(BEAT, self._beat)]
+        self._watches = [
+            SignalWatch(signal.SIGTERM, lambda: self._end(Ending.DRAIN)),
+            SignalWatch(signal.SIGINT, lambda: self._end(Ending.QUICK)),
+            SignalWatch(signal.SIGQUIT, lambda: self._end(Ending.QUICK)),
+            SignalWatch(signal.SIGUSR1, self.log.reopen),
+            tasks.DescriptorWatch(seat.life_fd, lambda: self._end(Ending.QUICK)),
+            tasks.DescriptorWatch(seat.ledger.eventfd, self._slot_freed),
+        ]
+        settings_of = _settings(config)
+        self.store = Store(slot, config.spool, config.limits, note=self.log.write, counts=self.counts)
+        self.resolver = resolver.configured(config.dns)
+        self.router = Router(config, self.resolver)
+        dialer = Dialer(
+            config.delivery.hello or config.server.hostname,
+            classify,
+            guard.forbidden,
+            tls.client_context(verify=False),
+            tls.client_context(verify=True),
+        )
+        self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
+        self.scheduler = Scheduler(settings_of)
+        self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire)
+        settle = Settle(self.store, self.scheduler, self.intake, self.log, self.counts, config)
+        self.relay = Relay(
+            self.store,
+            self.scheduler,
+            self.router,
+            lambda: Carrier(self.pool),
+            settle,
+            settings_of,
+            note=lambda ident: seat.page.note(Cell.SENDING, ident),
+        )
+        self.doors = [self._door(listener, sock) for listener, sock in seat.listeners]
+        self.control = Control(
+            slot.number, self.store, self.scheduler, eventlog=self.log, site_of=self._site_of, parts=self._parts()
+        )
+
+    def _door(self, listener: configuration.Listener, sock: Any) -> Door:
+        context = tls.server_context(listener.certificate, listener.key) if listener.tls != "none" else None
+        return Door(
+            Policy(listener, self._config.server.hostname),
+            [sock],
+            self.intake,
+            self._seat.ledger,
+            self.log,
+            self.counts,
+            tls=context,
+            balance=self._balance,
+        )
+
+    def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
+        """What `status` shows of each room."""
+        return {
+            "spool": self.store.statistics,
+            "schedule": self.scheduler.statistics,
+            "routing": self.router.statistics,
+            "delivery": self.pool.statistics,
+            "relay": self.relay.statistics,
+            "log": self.log.statistics,
+        }
+
+    # -- the life -------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """From the tail of the journal to the last sync. The exit code."""
+        self.store.recover()
+        self._mind_the_clock()
+        door = ControlDoor(self.control.answer, self._runtime_dir / f"slot-{self._slot.number:03d}.sock")
+        for one in self.doors:
+            one.open()
+        self._seat.ready()
+        tasks.spawn(self._load)
+        self._ended.wait()
+        assert self._ending is not None
+        self._seat.page.draining()
+        seconds = max(0.0, self._config.server.drain_timeout - LAST_CALL) if self._ending is Ending.DRAIN else 0.0
+        self._drain(seconds)
+        door.close()
+        self.store.close()
+        self._exporter.flush()
+        self.log.close()
+        return 0
+
+    def _drain(self, seconds: float) -> None:
+        """Doors and lanes together, then the spool."""
+        parts: list[Callable[[float], object]] = [*(door.drain for door in self.doors), self.relay.drain]
+        left = len(parts)
+        over = tasks.Event()
+
+        def one(drain: Callable[[float], object]) -> None:
+            nonlocal left
+            try:
+                drain(seconds)
+            finally:
+                left -= 1
+                if not left:
+                    over.set()
+
+        for part in parts:
+            tasks.spawn(one, part)
+        over.wait()
+        self.pool.close_idle()
+        self.store.drain()
+
+    def _load(self) -> None:
+        """Schedule the backlog; what was in hand at three crashes is held, loudly."""
+        suspects = frozenset(self._seat.suspects)
+        for entry in self.store.load():
+            self.intake.recovered(entry, suspect=entry.ident in suspects)
+        self._loaded = True
+
+    def _mind_the_clock(self) -> None:
+        """A wall clock that has jumped ahead must not expire a whole spool."""
+        gap = clock.wall() - self.store.newest if self.store.newest else 0.0
+        if gap > LONG_AWAY:
+            self.scheduler.spare_until = clock.now() + GRACE
+            self.log.say(
+                "warning",
+                f"the newest record of {self._slot.path} is {gap / 3600:.0f} h old: nothing expires for an hour, "
+                f"in case it is the clock that is wrong",
+            )
+
+    def _end(self, how: Ending) -> None:
+        if self._ending is None:
+            self._ending = how
+            self._ended.set()
+        elif how is Ending.QUICK and self._ending is Ending.DRAIN:
+            self._ending = how
+            self.relay.cut()
+            for door in self.doors:
+                door.cut()
+
+    # -- callbacks of the house -----------------------------------------------------------------------------------
+
+    def _balance(self, change: int) -> bool:
+        if change:
+            self._sessions += change
+            self._seat.page.sessions(self._sessions)
+        return self._seat.page.may_accept(clock.now())
+
+    def _slot_freed(self) -> None:
+        for key in self._seat.ledger.freed():
+            if isinstance(key, LimitKey):
+                self.pool.slot_freed(key)
+
+    def _site_of(self, domain: str) -> str:
+        route = self.router.route_cached(domain, clock.now())
+        return route.site if isinstance(route, Route) else ""
+
+    def _crashed(self, name: str, error: BaseException) -> None:
+        """A task ended with an error: a bug of ours, told whole on stderr and in one line of the log."""
+        self.log.say("error", f"task {name} ended with {type(error).__name__}: {error}; please report it")
+        text = "".join(traceback.format_exception(error))
+        os.write(2, text.encode("utf-8", "replace")[:16_384])
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        wheel.turn(clock.now())
+
+    def _beat(self) -> None:
+        now = clock.now()
+        counts = self.counts
+        counts.loop_lag_seconds.observe(max(0.0, now - self._beaten - BEAT))
+        self._beaten = now
+        self._seat.page.beat(now, counts.received + self.store.progress)
+        self._seat.page.load(counts.out_active)
+        self.scheduler.tick(now)
+        self.relay.tick(now)
+        self.pool.tick(now)
+        counts.queue_messages = len(self.store)
+        oldest = self.store.page(None, 1)
+        counts.queue_oldest_seconds = max(0.0, clock.wall() - born(oldest[0])) if oldest else 0.0
+        counts.orphans = self.scheduler.audit().orphans
+        served = self.resolver
+        counts.dns_hit, counts.dns_miss = served.hits, served.misses
+        counts.dns_negative, counts.dns_stale = served.negatives, served.stales
+        self._exporter.flush()
+        if self._loaded and self._ending is None:
+            self._look_for_unowned(now)
+
+    # -- adoption -------------------------------------------------------------------------------------------------
+
+    def _look_for_unowned(self, now: float) -> None:
+        found = slots.unowned(Path(self._config.spool.path))
+        self._unowned = {path: self._unowned.get(path, now) for path in found}
+        ripe = [path for path, since in self._unowned.items() if now - since >= ADOPT_AFTER]
+        if ripe and self._sessions <= self._seat.page.least_loaded(now, self._sessions):
+            del self._unowned[ripe[0]]
+            tasks.spawn(self._adopt, ripe[0])
+
+    def _adopt(self, path: Path) -> None:
+        try:
+            count = 0
+            for entry in self.store.adopt(path):
+                self.intake.recovered(entry)
+                count += 1
+        except FastrelayError as error:
+            self.log.say("error", f"cannot adopt {path.name}: {error}")
+        else:
+            self.log.say("info", f"adopted {path.name}: {count} messages")
+
+
+def _settings(config: configuration.Config) -> Callable[[str], configuration.Delivery]:
+    """Delivery settings in force by site name; one look-up, asked at every lease."""
+    rows = {row.name: row.delivery for row in config.sites}
+    default = config.delivery
+
+    def settings_of(site: str) -> configuration.Delivery:
+        return rows.get(site, default)
+
+    return settings_of
