@@ -102,7 +102,7 @@ class Offline:
                 wanted = request
                 while True:
                     answers.append(control.answer(wanted))
-                    if not answers[-1].get("next"):
+                    if request["verb"] == "show" or not answers[-1].get("next"):
                         break
                     wanted = {**wanted, "after": answers[-1]["next"]}
         for answer in merge.errors(answers):

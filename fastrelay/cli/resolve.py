@@ -22,6 +22,8 @@ from fastrelay.routing.walk import Asked, Walk
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.stream import wheel
 
+_WIDTH = 1000  # columns: a long line is the terminal's to wrap, not ours to cut
+
 
 @click.command()
 @CONFIG_FILE
@@ -49,7 +51,7 @@ def resolve(file: str | None, servers: tuple[str, ...], as_json: bool, domain: s
     if as_json:
         print(msgspec.json.encode(plain(walk, clock.now())).decode())
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, width=_WIDTH)
         console.print(drawn(walk, config, resolver, clock.now()))
     if isinstance(walk.result, Route):
         return exits.OK

@@ -43,7 +43,7 @@ def page(told: dict[str, Any]) -> list[str]:
     rows = [
         (
             f"slot-{worker['slot']:03d}",
-            worker.get("pid", ""),
+            str(worker.get("pid", "")),
             worker.get("state", "unknown") + ("" if worker.get("fresh", True) else " (silent)"),
             worker.get("sessions", ""),
             worker.get("load", ""),

@@ -224,6 +224,11 @@ class NameServer:
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
 
+    def hand_over(self) -> None:
+        """Close our share of the sockets and no more: a forked child is to answer."""
+        for sock in (self._udp, self._tcp):
+            sock.close()
+
     def _serve_udp(self) -> None:
         udp = self._udp
         while not self._closing:
