@@ -3,13 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
+CONFIG ?= deploy/config/fastrelay.toml
 
-.PHONY: help install dev lint check unit dialogues integration faults test clean
+.PHONY: help demo run install dev lint check unit dialogues integration faults test proof bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
+demo: install ## relay 1,000 messages through a small internet on this machine, and account for each
+	$(BIN)/fastrelay demo
+
+run: install ## a relay in the foreground on 127.0.0.1:2525; Ctrl-C ends it
+	$(BIN)/fastrelay serve -c $(CONFIG)
+
 $(VENV)/installed: setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fastrelay needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	touch $@
@@ -35,6 +44,14 @@ unit dialogues integration faults: dev
 
 test: lint ## the whole suite, under ten minutes on two cores
 	$(PYTEST) tests
+
+proof: dev ## the long proofs: kills under load, a backlog of 100,000, 10,000 idle clients
+	$(BIN)/python tests/faults/kill_run.py
+	$(BIN)/python tests/proof/backlog.py
+	$(BIN)/python tests/proof/idle_connections.py
+
+bench: dev ## figures beside Postfix and the bare relay in one run; bench/README.md tells the method
+	$(BIN)/python bench/run.py quick
 
 clean: ## everything that was built
 	rm -rf $(VENV) build dist *.egg-info

@@ -354,31 +354,36 @@ def _parse(tree: dict[str, Any]) -> Config:
 def load(path: str | Path | None = None) -> Config:
     """The Config of a file; of /etc/fastrelay/fastrelay.toml when it exists; of nothing but defaults else.
 
-    Without root and without a file, spool and runtime_dir move to the user's own directories, and `notes` say so.
+    Without root, spool.path and server.runtime_dir that are not given and whose default is not ours to write move to
+    the user's own directories, and `notes` say so.
     """
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
     if path is None:
-        return _for_this_user(parse("", "defaults"))
+        return _for_this_user(parse("", "defaults"), {})
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return parse(text, str(path))
+    return _for_this_user(parse(text, str(path)), tomllib.loads(text))
 
 
-def _for_this_user(config: Config) -> Config:
+def _for_this_user(config: Config, given: dict[str, Any]) -> Config:
     if os.geteuid() == 0:
         return config
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fastrelay"
     run = os.environ.get("XDG_RUNTIME_DIR")
-    runtime = str(Path(run) / "fastrelay" if run else home / "run")
-    return msgspec.structs.replace(
-        config,
-        spool=msgspec.structs.replace(config.spool, path=str(home / "spool")),
-        server=msgspec.structs.replace(config.server, runtime_dir=runtime),
-        notes=(f"no config file and not root: spool is {home / 'spool'}, runtime_dir is {runtime}",),
-    )
+    server, spool, notes = config.server, config.spool, []
+    if "runtime_dir" not in given.get("server", {}) and not os.access(server.runtime_dir, os.W_OK):
+        server = msgspec.structs.replace(server, runtime_dir=str(Path(run) / "fastrelay" if run else home / "run"))
+        notes.append(f"server.runtime_dir is {server.runtime_dir}")
+    if "path" not in given.get("spool", {}) and not os.access(spool.path, os.W_OK):
+        spool = msgspec.structs.replace(spool, path=str(home / "spool"))
+        notes.append(f"spool.path is {spool.path}")
+    if not notes:
+        return config
+    note = f"not root, and not configured: {', '.join(notes)}"
+    return msgspec.structs.replace(config, server=server, spool=spool, notes=(*config.notes, note))
 
 
 def site_settings(config: Config, site: str) -> Delivery:

@@ -1,7 +1,7 @@
 """`fastrelay demo`: a relay, an internet for it and mail, all on this machine, and what came of it.
 
 The relay is the real program on its embedded defaults, with a spool in a temporary folder; only what the stage needs is
-configured: ports, the name server, permission to deliver to loopback, and retries after a second or two.
+configured: ports, the name server, permission to deliver to loopback, and retries after a second.
 """
 
 import shutil
@@ -16,12 +16,10 @@ from typing import Self
 
 import click
 import msgspec
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from fastrelay.cli import exits
+from fastrelay.cli import columns, exits
 from fastrelay.cli.api import Api
 from fastrelay.cli.options import AS_JSON
 from fastrelay.config import load
@@ -47,7 +45,7 @@ port = {mail_port}
 allow_private = true
 [retry]
 first = "1s"
-max = "2s"
+max = "1s"
 [admin]
 address = ""
 [log]
@@ -158,9 +156,9 @@ def demo(messages: int, sessions: int, workers: int, keep: bool, as_json: bool) 
 
 def _carry(plan: Plan, internet: Internet, relay: Relay) -> Account:
     """Send, wait until all has arrived or nothing moves any more, and compare."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shape = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    with Progress(*shape, console=console, transient=True, disable=not console.is_terminal) as shown:
         taken = shown.add_task("accepted", total=plan.messages)
         arrived = shown.add_task("delivered", total=plan.messages)
 
@@ -181,40 +179,31 @@ def _carry(plan: Plan, internet: Internet, relay: Relay) -> Account:
 
 
 def _show(account: Account, plan: Plan, workers: int) -> None:
-    shown, console = account.statistics(), Console(highlight=False)
-    table = Table("domain", "found by", box=SIMPLE, pad_edge=False)
-    for name in ("accepted", "delivered", "deferred", "lost", "twice"):
-        table.add_column(name, justify="right")
-    ways = {domain.name: domain.way for domain in DOMAINS}
-    for name, line in account.domains.items():
-        table.add_row(name, ways[name], *(f"{count:,}" for count in line))
-    table.add_section()
-    table.add_row("all", "", *(f"{count:,}" for count in account.total), style="bold")
-    console.print(
+    shown, console = account.statistics(), Console(highlight=False, soft_wrap=True)
+    print(
         f"{account.result.done:,} messages of {plan.size / 1000:g} KB from {plan.sessions} sessions through {workers} "
-        f"workers; each on disk before its 250"
+        f"workers,\neach synced to disk before its 250:\n"
     )
-    console.print(table)
-    rows = Table("milliseconds", box=SIMPLE, pad_edge=False)
-    for name in ("p50", "p99", "longest"):
-        rows.add_column(name, justify="right")
-    for words, key in (
+    ways = {domain.name: domain.way for domain in DOMAINS}
+    rows: list[tuple[object, ...]] = [(name, ways[name], *line) for name, line in account.domains.items()]
+    head = ("domain", "found by", "accepted", "delivered", "deferred", "lost", "twice")
+    print("\n".join(columns.lines(head, [*rows, ("all", "", *account.total)])))
+    times = (
         ("connect -> greeting", "connect_ms"),
         ("final dot -> 250", "accept_ms"),
         ("offered -> at its mail server", "delivery_ms"),
-    ):
-        one = shown[key]
-        rows.add_row(words, *(f"{one[name]:,.1f}" for name in ("p50", "p99", "max")))
-    console.print(rows)
-    console.print(
-        f"{shown['sessions_per_second']:,.0f} sessions/s in; out over {shown['connections_out']:,} connections; "
+    )
+    rows = [(words, *(f"{shown[key][name]:,.1f}" for name in ("p50", "p99", "max"))) for words, key in times]
+    print("", *columns.lines(("milliseconds", "p50", "p99", "longest"), rows), "", sep="\n")
+    print(
+        f"{shown['sessions_per_second']:,.0f} sessions/s in, {shown['connections_out']:,} connections out, "
         f"{shown['seconds']:.1f} s until the last deferred one had arrived"
     )
     if account.good:
         console.print("Every message was accepted, and every accepted message arrived, once.", style="bold green")
         return
     for words, count in account.result.errors.items():
-        console.print(f"{count:,} x {words}", markup=False)
+        console.print(f"{count:,} x {columns.clean(words)}", markup=False)
     console.print(
         f"NOT all well: {shown['refused']:,} not taken, {shown['lost']:,} lost, {shown['twice']:,} twice, "
         f"{shown['queued']:,} still queued",

@@ -88,10 +88,28 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.toml")
 
 
-def test_without_root_and_file_the_users_directories_serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "none")
+def test_without_root_unwritable_defaults_move_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    c = load()
-    assert c.spool.path == str(tmp_path / "state/fastrelay/spool") and c.notes[0].startswith("no config file and not")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    bare = load()
+    assert bare.spool.path == f"{tmp_path}/state/fastrelay/spool"
+    assert bare.server.runtime_dir == f"{tmp_path}/run/fastrelay"
+    assert len(bare.notes) == 1 and bare.spool.path in bare.notes[0] and bare.server.runtime_dir in bare.notes[0]
+    file = tmp_path / "some.toml"
+    file.write_text("[spool]\npath = '/var/spool/fastrelay'")
+    given = load(file)
+    assert given.spool.path == "/var/spool/fastrelay", "what is written is never moved"
+    assert given.server.runtime_dir == bare.server.runtime_dir and "spool" not in given.notes[0].split(str(tmp_path))[0]
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert load().server.runtime_dir == f"{tmp_path}/state/fastrelay/run"
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    assert load().notes == () and load().spool.path == "/var/spool/fastrelay", "a service user's own directories stay"
+
+
+def test_root_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent")
+    assert load().notes == () and load().spool.path == "/var/spool/fastrelay"
