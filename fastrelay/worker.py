@@ -262,6 +262,7 @@ class Worker:
         self.scheduler.tick(now)
         self.relay.tick(now)
         self.pool.tick(now)
+        self.store.tick()
         counts.queue_messages = len(self.store)
         oldest = self.store.page(None, 1)
         counts.queue_oldest_seconds = max(0.0, clock.wall() - born(oldest[0])) if oldest else 0.0

@@ -8,10 +8,11 @@ Promises:
 - A message is known from its commit until its last recipient has ended; `page` shows exactly these.
 - `read` gives the octets that were committed or raises SpoolDamaged: then they are in quarantine and the message is
   held. It never stops the event loop.
-- Bodies stay in memory until their first attempt is over or memory gets tight, whichever comes first.
+- Bodies stay in memory until their first attempt is over, they are LINGER seconds old, or memory gets tight.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from fastrelay.config import Limits, Spool
 from fastrelay.errors import Impossible, MachineShort, MisuseError
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.ident import born
 from fastrelay.mail.state import State
 from fastrelay.metrics import Counts
 from fastrelay.runtime import clock, tasks
@@ -42,6 +44,8 @@ from fastrelay.spool.replay import Replay
 from fastrelay.spool.room import Room
 from fastrelay.spool.survey import Survey, survey
 
+LINGER = 15.0  # seconds a body waits in memory for its first attempt; with a healthy site that begins at once
+_LEAVE = 50_000  # bodies let go of in one tick, 0.3 us each
 _REST = 0.001  # seconds between two slices: long enough that the loop polls its sockets (tasks.later says why)
 
 
@@ -79,6 +83,7 @@ class Store:
         self._spool = spool
         self._counts = counts
         self._threaded = threaded
+        self._wall = wall
         self._away: Callable[..., Any] = tasks.in_thread_to_end if threaded else _here
         self._rest: Callable[[], None] = _breathe if threaded else _nothing
         durable = spool.durability == "fsync"
@@ -350,6 +355,15 @@ class Store:
         fresh = self._fresh.pop(ident, None)
         if fresh is not None:
             self._budget.give(fresh.size - len(fresh.parts[0]))
+
+    def tick(self) -> None:
+        """Once a second: bodies whose first attempt does not come soon (a site that is down) leave memory. Never
+        waits."""
+        oldest = self._wall() - LINGER
+        for ident in list(islice(self._fresh, _LEAVE)):
+            if born(ident) > oldest:
+                break
+            self.release_body(ident)
 
     def page(self, after: bytes | None, limit: int) -> list[bytes]:
         """Up to `limit` ids of open messages above `after`, in order."""

@@ -8,12 +8,13 @@ import pytest
 
 from fastrelay.config import Limits
 from fastrelay.errors import Impossible, MachineShort, MisuseError, SpoolDamaged
+from fastrelay.mail.ident import IdentSource
 from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.metrics import Counts
 from fastrelay.runtime import clock, tasks
 from fastrelay.spool.disk import Space
 from fastrelay.spool.records import without
-from fastrelay.spool.store import Store
+from fastrelay.spool.store import LINGER, Store
 from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, finished, later, octets_of, until
 
 DELIVERED, FAILED = int(Status.DELIVERED), int(Status.FAILED)
@@ -334,6 +335,16 @@ def test_memory_is_bounded_by_reading_back_and_by_files_never_by_refusing_what_b
         draft.discard()
     assert box.store.statistics()["memory"] == 100_000
     assert list((tmp_path / "slot-000" / "bodies").iterdir()) == []
+
+
+def test_a_body_whose_attempt_does_not_come_leaves_memory(box: Box) -> None:
+    old, young = IdentSource().fresh(clock.wall() - LINGER - 1), IdentSource().fresh()
+    for ident in (old, young):
+        box.put(b"x" * 1000, ident=ident)
+    assert box.store.statistics()["memory"] == 2000
+    box.store.tick()
+    assert box.store.statistics()["memory"] == 1000
+    assert box.store.read(old).parts == box.store.read(young).parts == [b"prefix", b"x" * 1000]
 
 
 # -- start ----------------------------------------------------------------------------------------------------------
