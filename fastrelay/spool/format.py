@@ -38,8 +38,10 @@ returned, and (3) the segment's name was synced into its directory (at its openi
 - Per id the highest copy number wins, then the highest state version; DONE beats everything. Replay therefore does not
   depend on the order of files, nor on frames being there twice, nor on files that reappear after an unlink.
 - A frame is needed while it is the newest MESSAGE copy or newest UPDATE of an open message, a DONE while a segment it
-  names exists or may reappear, an ABORT while its segment does. A segment is unlinked after its needed frames were
-  written forward and synced; it counts as existing until the directory was synced after the unlink.
+  names exists or may reappear, an ABORT while its segment does. Every segment with a copy is named: recovery, which
+  makes copies before it knows what has ended, writes the DONE again where one of its copies has. A segment is unlinked
+  after its needed frames were written forward and synced, and whatever supersedes an UPDATE of it as well; it counts as
+  existing until the directory was synced after the unlink.
 
 Limits: frame head 16 MiB, numbers as in the structs below. Times are wall seconds.
 """

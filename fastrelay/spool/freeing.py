@@ -2,8 +2,9 @@
 
 Needed are the newest copy of an open message (written forward as MESSAGE merged with its state, copy number + 1), the
 newest UPDATE of one that lies elsewhere, a DONE as long as a segment it names exists, an ABORT likewise. Written
-forward, synced; then the index goes, then the log, the directory synced after each: an index never outlives its log.
-Only when the last sync has returned does the segment cease to exist for the DONEs and ABORTs of others.
+forward, synced, and with them every record that supersedes one here: it would be an even older state that survives a
+power loss. Then the index goes, then the log, the directory synced after each: an index never outlives its log. Only
+when the last sync has returned does the segment cease to exist for the DONEs and ABORTs of others.
 
 A segment is worth it when at most a quarter of it is open mail: one octet is written for four set free. Where space is
 short three quarters will do. One segment at a time, in slices of 5 ms, never beside a recovery or an adoption.
@@ -60,13 +61,15 @@ def worth(segments: Iterable[Segment], written: int, full: int, *, short: bool) 
 class _Needed(NamedTuple):
     """What must be written forward of a segment: ids of messages, and other frames.
 
-    unsure: it holds a DONE of an open message, in a batch that may be void or may just have landed.
+    unsure: it holds a record of a message that a batch under way concerns: what is needed shows when that is over.
+    stale: it holds states whose successors may not be synced yet.
     """
 
     messages: list[bytes]
     others: list[Found]
     octets: int
     unsure: bool
+    stale: bool
 
 
 class Freeing:
@@ -212,6 +215,8 @@ class Freeing:
                     return self._put_off(segment, 1)
                 if not self._forward(segment, needed):
                     return self._put_off(segment, 1)
+                if needed.stale:
+                    self._committer.settle_records()
             while segment.readers:
                 self._rest()
             self._reader.shelf.drop(segment)
@@ -237,7 +242,7 @@ class Freeing:
         messages: list[bytes] = []
         others: list[Found] = []
         octets = 0
-        unsure = False
+        unsure = stale = False
         began = clock.now()
         for n, frame in enumerate(self._frames(segment)):
             if frame.kind == MESSAGE:
@@ -245,15 +250,20 @@ class Freeing:
                 if held is not None and held.segment is segment and held.offset == frame.offset:
                     messages.append(frame.ident)
                     octets += frame.length
+                elif frame.state:
+                    stale = True
             elif self._is_needed(segment, frame):
                 others.append(frame)
                 octets += frame.length
-            elif frame.kind == DONE and self._records.is_in_flight(frame.ident):
-                unsure = True
+            elif frame.kind == UPDATE:
+                stale = True
+                unsure |= self._records.is_in_flight(frame.ident)
+            elif frame.kind == DONE:
+                unsure |= self._records.is_in_flight(frame.ident)
             if n % _LOOKS == 0 and clock.now() - began >= SLICE:
                 self._rest()
                 began = clock.now()
-        return _Needed(messages, others, octets, unsure)
+        return _Needed(messages, others, octets, unsure, stale)
 
     def _is_needed(self, segment: Segment, frame: Found) -> bool:
         """For frames other than MESSAGE, as things are now."""
@@ -300,8 +310,10 @@ class Freeing:
         while left:
             some, left = self._some(segment, left)
             if some:
-                self._forward_messages(segment, some)
-                waited = clock.now()
+                again = self._forward_messages(segment, some)
+                left += again
+                if len(again) < len(some):
+                    waited = clock.now()
             elif left:
                 if clock.now() - waited > _PATIENCE:
                     return False
@@ -309,11 +321,10 @@ class Freeing:
             if self._closing:
                 return False
         for start in range(0, len(needed.others), _BATCH_FRAMES):
-            frames = [
-                self._copy(segment, frame)
-                for frame in needed.others[start : start + _BATCH_FRAMES]
-                if self._is_needed(segment, frame)
-            ]
+            some_others = needed.others[start : start + _BATCH_FRAMES]
+            if any(self._records.is_in_flight(frame.ident) for frame in some_others):
+                return False
+            frames = [self._copy(segment, frame) for frame in some_others if self._is_needed(segment, frame)]
             if frames:
                 self._committer.submit(Group(frames))
                 self.forwarded += sum(frame.length for frame in frames)
@@ -339,7 +350,8 @@ class Freeing:
                 return some, rest + idents[n + 1 :]
         return some, rest
 
-    def _forward_messages(self, segment: Segment, some: Collection[tuple[bytes, Held]]) -> None:
+    def _forward_messages(self, segment: Segment, some: Collection[tuple[bytes, Held]]) -> list[bytes]:
+        """Ids of those that have to wait: while they were read, a batch began that may yet be taken back."""
         for ident, _ in some:
             self._records.take_off(ident)
         try:
@@ -348,11 +360,14 @@ class Freeing:
             for ident, held in some:
                 if ident not in bodies and not held.flags & DAMAGED:
                     self._reader.set_aside(ident, held, segment, held.offset, held.length)
-            frames = [_merged(bodies.get(ident), ident, held) for ident, held in some]
-            self._committer.submit(Group(frames))
+            again = [ident for ident, _ in some if self._records.is_shared(ident)]
+            frames = [_merged(bodies.get(ident), ident, held) for ident, held in some if ident not in again]
+            if frames:
+                self._committer.submit(Group(frames))
             for frame in frames:
                 self._register.move(frame.ident, frame)
                 self.forwarded += frame.length
+            return again
         finally:
             for ident, _ in some:
                 self._records.landed(ident)

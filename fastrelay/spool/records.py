@@ -96,6 +96,10 @@ class Records:
         """A batch concerns it right now."""
         return ident in self._in_flight
 
+    def is_shared(self, ident: bytes) -> bool:
+        """More than one batch concerns it: its state may be taken back yet."""
+        return self._in_flight.get(ident, 0) > 1
+
     def take_off(self, ident: bytes) -> None:
         """A batch will concern it; `landed` must follow."""
         self._in_flight[ident] = self._in_flight.get(ident, 0) + 1

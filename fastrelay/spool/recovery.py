@@ -18,9 +18,9 @@ from fastrelay.mail import state as states
 from fastrelay.runtime import clock
 from fastrelay.spool.bodies import Away, Bodies
 from fastrelay.spool.disk import Disk, How
-from fastrelay.spool.format import ABORT, DAMAGED, FILE, FRAME_HEADER, MAX_BATCH_FRAMES, MESSAGE
+from fastrelay.spool.format import ABORT, DAMAGED, DONE, FILE, FRAME_HEADER, MAX_BATCH_FRAMES, MESSAGE
 from fastrelay.spool.frames import Entry as IndexEntry
-from fastrelay.spool.frames import Found, Frame, guess_frame
+from fastrelay.spool.frames import Found, Frame, guess_frame, join_marks
 from fastrelay.spool.index import decode_index, entry_of, is_whole
 from fastrelay.spool.quarantine import Quarantine
 from fastrelay.spool.register import Register, place
@@ -227,6 +227,7 @@ class Recovery:
                     began = clock.now()
             self._rest()
             began = clock.now()
+        self._name(replay)
         replay.finish()
         self._sort_bodies(replay)
         for ident, held, also in replay.take():
@@ -238,6 +239,12 @@ class Recovery:
             if looks % _LOOKS == 0 and clock.now() - began >= SLICE:
                 self._rest()
                 began = clock.now()
+
+    def _name(self, replay: Replay) -> None:
+        """DONEs for copies that no DONE names: those we made of messages that had ended already."""
+        frames = [Frame(DONE, ident, join_marks(marks)) for ident, marks in replay.unnamed()]
+        for start in range(0, len(frames), MAX_BATCH_FRAMES):
+            self._submit(frames[start : start + MAX_BATCH_FRAMES])
 
     def _frames(self, piece: Piece) -> Iterable[Found]:
         frames = self._scanned.pop(piece.segment.mark, None)

@@ -2,6 +2,9 @@
 
 Per id the highest copy number wins, a damaged copy only where no good one is left, then the highest state version; DONE
 beats everything (format.py). So segments may come in any order, frames twice, and files back that had been unlinked.
+
+A DONE keeps a message down only as long as its own segment is there, and that is as long as a segment it names. Copies
+that recovery made are named by none, so `unnamed` tells which DONEs have to be written again.
 """
 
 from collections.abc import Iterator
@@ -16,12 +19,13 @@ from fastrelay.spool.segment import Segment
 class Replay:
     """Feed it everything, then `finish`, then take what is open. present: ids whose body file was seen."""
 
-    __slots__ = ("_also", "_early", "_ended", "_open", "present")
+    __slots__ = ("_also", "_early", "_ended", "_open", "_unnamed", "present")
 
     def __init__(self, present: set[bytes]) -> None:
         self.present = present
         self._open: dict[bytes, Held] = {}
-        self._ended: set[bytes] = set()
+        self._ended: dict[bytes, bytes] = {}  # id -> marks its DONEs name, joined
+        self._unnamed: dict[bytes, tuple[bytes, ...]] = {}  # id -> marks of segments with copies that were not named
         self._early: dict[bytes, tuple[int, bytes]] = {}  # states seen before their message
         self._also: dict[bytes, tuple[bytes, ...]] = {}
 
@@ -41,15 +45,16 @@ class Replay:
         elif kind == UPDATE:
             self._update(frame.ident, frame.version, frame.state)
         elif kind == DONE:
-            self._ended.add(frame.ident)
-            self._open.pop(frame.ident, None)
-            self._also.pop(frame.ident, None)
+            self._end(frame.ident, frame.envelope)
 
     def message(
         self, segment: Segment, ident: bytes, where: int, envelope: bytes, state: bytes, copy: int, flags: int
     ) -> None:
         """One copy of a message."""
-        if ident in self._ended:
+        named = self._ended.get(ident)
+        if named is not None:
+            if segment.mark not in named:
+                self._unnamed[ident] = (*self._unnamed.get(ident, ()), segment.mark)
             return
         known = self._open.get(ident)
         if known is None:
@@ -68,9 +73,19 @@ class Replay:
             self._note_copy(ident, segment.mark)
 
     def finish(self) -> None:
-        """Everything was fed."""
+        """Everything was fed, and `unnamed` dealt with."""
         self._early.clear()
         self._ended.clear()
+        self._unnamed.clear()
+
+    def unnamed(self) -> list[tuple[bytes, tuple[bytes, ...]]]:
+        """After everything was fed: what has ended, with segments that hold a copy which no DONE names."""
+        found = []
+        for ident, marks in self._unnamed.items():
+            left = tuple({mark: None for mark in marks if mark not in self._ended[ident]})
+            if left:
+                found.append((ident, left))
+        return found
 
     def take(self) -> Iterator[tuple[bytes, Held, tuple[bytes, ...]]]:
         """What is open, about in order of arrival: id, message, marks of segments with other copies."""
@@ -85,6 +100,20 @@ class Replay:
         """The message is open and its content is in a file."""
         held = self._open.get(ident)
         return held is not None and bool(held.flags & FILE)
+
+    def _end(self, ident: bytes, named: bytes) -> None:
+        before = self._ended.get(ident)
+        if before is not None:
+            if before != named:
+                self._ended[ident] = before + named
+            return
+        self._ended[ident] = named
+        known = self._open.pop(ident, None)
+        if known is not None:
+            marks = (known.segment.mark, *self._also.pop(ident, ()))
+            unnamed = tuple(mark for mark in marks if mark not in named)
+            if unnamed:
+                self._unnamed[ident] = unnamed
 
     def _update(self, ident: bytes, version: int, state: bytes) -> None:
         known = self._open.get(ident)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastrelay.errors import SpoolDamaged
+from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail.state import State, Waiting
 from fastrelay.spool import scan as scanning
@@ -108,6 +108,28 @@ def test_a_batch_whose_sync_nobody_saw_is_written_again_before_anything_else(box
     old[0].write_bytes(octets[:128] + bytes(len(octets) - 128))  # what was in the tail does not depend on it any more
     assert box.store.read(second).parts[1] == octets_of(1, 5000)
     assert box.store.state(first) == later()
+
+
+def test_a_copy_recovery_made_of_ended_mail_stays_ended_when_its_first_segment_is_gone(box: Box) -> None:
+    """Its DONE, in another segment, cannot have named the copy: unless it is written again, the copy outlives it."""
+    (first,) = box.fill(1)  # alone in the tail: the batch after it fails, so nothing says that it was synced
+    told(box).fail = lambda verb, name: OSError(errno.EIO, "Input/output error") if verb == "write" else None
+    with pytest.raises(MachineShort):
+        box.put()
+    told(box).fail = lambda verb, name: None
+    box.store._committer._retry_at = 0.0
+    stays = box.put(b"a new segment")
+    box.store.record_synced([(first, DONE)])
+    box.again(crash=True)
+    assert box.entries.keys() == {stays}
+    for ident in (stays, *box.fill(60)):
+        box.store.record(ident, DONE)
+    box.put()
+    box.store.free_segments()
+    assert not any(path.name in ("segment-0000000001.log", "segment-0000000002.log") for path in box.files())
+    for _ in range(2):
+        box.again(crash=True)
+        assert first not in box.entries
 
 
 def test_a_crash_during_recovery_changes_nothing(box: Box) -> None:

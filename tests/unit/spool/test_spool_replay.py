@@ -2,6 +2,8 @@
 
 import itertools
 
+import msgspec
+
 from fastrelay.mail import state as states
 from fastrelay.spool.format import DAMAGED, DONE, FILE, MESSAGE, UPDATE, segment_header
 from fastrelay.spool.frames import Found
@@ -92,3 +94,20 @@ def test_what_lies_beyond_the_cut_is_damaged() -> None:
     replay.feed(ONE, found(MESSAGE, B, offset=328), cut=328)
     replay.finish()
     assert {ident: held.flags for ident, held, _ in replay.take()} == {A: 0, B: DAMAGED}
+
+
+def test_copies_no_done_names_are_told() -> None:
+    fed = [
+        (ONE, found(MESSAGE, A)),
+        (TWO, found(MESSAGE, A, copy=1)),
+        (TWO, msgspec.structs.replace(found(DONE, A), envelope=ONE.mark)),
+        (ONE, found(MESSAGE, B)),
+        (TWO, msgspec.structs.replace(found(DONE, B), envelope=ONE.mark)),
+    ]
+    for order in itertools.permutations(fed):
+        replay = Replay(set())
+        for segment, frame in order:
+            replay.feed(segment, frame)
+        assert replay.unnamed() == [(A, (TWO.mark,))]
+        replay.feed(TWO, msgspec.structs.replace(found(DONE, A), envelope=TWO.mark))
+        assert replay.unnamed() == []
