@@ -62,12 +62,20 @@ class Program:
         return found
 
     def cpu(self) -> float:
-        """Seconds of user and system time of the family, and of what its members waited for. Ticks of 10 ms."""
-        total = 0
+        """Seconds of user and system time of the family, and of what its members waited for.
+
+        /proc/PID/stat cuts each field to 10 ms, too coarse for a hundred processes; schedstat counts nanoseconds, but
+        only of threads that live. Of each process the larger is taken; what was waited for is in ticks alone.
+        """
+        total = 0.0
         for pid in self.family():
             if fields := _stat(pid):
-                total += sum(map(int, fields[11:15]))  # utime stime cutime cstime
-        return total / TICK
+                own, waited_for = (
+                    sum(map(int, fields[11:13])),
+                    sum(map(int, fields[13:15])),
+                )  # utime stime cutime cstime
+                total += max(own / TICK, _threads(pid)) + waited_for / TICK
+        return total
 
     def memory(self) -> tuple[int, int]:
         """(RSS, PSS) of the family in octets. PSS counts a shared page once, so it is what the machine gives."""
@@ -112,6 +120,17 @@ def running(command: Sequence[str | Path], output: Path, env: dict[str, str], **
 def settle() -> None:
     """Give a relay time to finish what it does behind a delivery."""
     time.sleep(_SETTLED)
+
+
+def _threads(pid: int) -> float:
+    """Seconds on a processor of the threads of a process that live; 0.0 where the kernel does not tell."""
+    nanoseconds = 0
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            nanoseconds += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    except OSError:
+        return 0.0
+    return nanoseconds / 1e9
 
 
 def _stat(pid: int) -> list[str]:
