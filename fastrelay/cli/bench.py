@@ -23,9 +23,9 @@ from fastrelay.load.plan import DOMAINS, Plan, Result
 @click.option("--size", default="5KB", show_default=True, help="Octets of a message, headers included.")
 @click.option("--recipients", default=1, show_default=True, type=click.IntRange(1, 1000), help="Per message.")
 @click.option("--domain", "domains", multiple=True, metavar="NAME[=WEIGHT]", help="Recipient domain; repeatable.")
-@click.option("--sender", default="sender@load.invalid", show_default=True)
+@click.option("--sender", default="sender@load.invalid", show_default=True, help="Envelope sender.")
 @click.option("--reuse/--no-reuse", default=False, show_default=True, help="Keep each session's connection open.")
-@click.option("--pipelining/--no-pipelining", default=True, show_default=True)
+@click.option("--pipelining/--no-pipelining", default=True, show_default=True, help="Where it is offered.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Of the generator.")
 @click.option("--seed", default=0, show_default=True, help="Of the mix of domains.")
 @click.option(
@@ -50,10 +50,13 @@ def bench(
     own: bool,
     as_json: bool,
 ) -> None:
-    """Send test messages to a server, a fixed number of sessions at a time, and measure.
+    """Put load on a server and measure.
 
-    Counts and latencies are of the way in: connect is the time to the greeting, accept the time from the end of the
-    message to the answer. Exit code 69 when not every message was accepted.
+    Test messages from a fixed number of sessions at a time. Counts and latencies are of the way in: connect is the time
+    to the greeting, accept the time from the end of the message to the answer. Exit code 69 when not every message was
+    accepted.
+
+    Example:  fastrelay bench --to 127.0.0.1:2525 --sessions 50 --duration 30s
     """
     plan = Plan(
         host=to[0],

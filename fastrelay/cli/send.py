@@ -26,10 +26,13 @@ from fastrelay.mail.reply import Reply
 def send(
     sender: str, recipients: tuple[str, ...], server: tuple[str, int], as_is: bool, as_json: bool, file: BinaryIO
 ) -> None:
-    """Hand the message in FILE (or on standard input) to a relay and say what it answered.
+    """Hand one message to a relay.
 
-    Line ends become CRLF; text without header fields is taken for the body. Exit code 0: taken for every recipient;
-    65: refused for good; 75: refused for now; 69: no server, or it went away.
+    The message is FILE, or standard input, and the answer is printed. Line ends become CRLF; text without header fields
+    is taken for the body. Exit code 0: taken for every recipient; 65: refused for good; 75: refused for now; 69: no
+    server, or it went away.
+
+    Example:  fastrelay send --from me@example.com --to you@example.org letter.txt
     """
     text = file.read()
     if as_is:

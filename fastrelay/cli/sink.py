@@ -52,6 +52,8 @@ def sink(
 
     Phases: connect, ehlo, mail, rcpt, data, dot, quit. Ctrl-C ends it and prints the statistics; SIGUSR1 prints them
     on the way.
+
+    Example:  fastrelay sink --listen 127.0.0.1:2526 --latency 50ms --defer 5%
     """
     settings = sinks.Settings(
         listen=listen,

@@ -10,11 +10,9 @@ from typing import Any
 
 from tests.peers import debian
 
-RUN = "import sys; from fastrelay.cli.{0} import {0}; {0}(sys.argv[1:])"
-
 
 def command(name: str, *words: str | Path) -> list[str]:
-    return [sys.executable, "-c", RUN.format(name), *map(str, words)]
+    return [sys.executable, "-m", "fastrelay.cli.main", name, *map(str, words)]
 
 
 class SinkProcess:

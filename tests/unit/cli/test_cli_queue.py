@@ -1,0 +1,145 @@
+"""The queue commands against a queue that says what a test wants: what they ask, print and end with."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fastrelay.cli import main, queue, queue_pages
+from fastrelay.cli.selectors import select, to_query
+from fastrelay.errors import MisuseError
+
+ID = "01a2110e5007133edc7bff143e8d3a08"
+ROW = {
+    "id": ID, "created": 100.0, "size": 5120, "sender": "", "recipient": "b@y.example", "selected": 3, "open": 3,
+    "total": 3, "attempts": 2, "next": 400.0, "last": "451 4.7.1 later", "held": "", "places": ["waiting"], "slot": 0,
+}  # fmt: skip
+
+
+class Scripted:
+    """Answers page after page of rows; remembers what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[Any, ...]] = []
+
+    def summary(self, chosen: dict[str, Any]) -> Any:
+        self.asked.append(("summary", chosen))
+        return self.answers["summary"]
+
+    def page(self, chosen: dict[str, Any], after: str, limit: int) -> Any:
+        self.asked.append(("page", chosen, after, limit))
+        return self.answers["pages"].pop(0)
+
+    def show(self, ident: str) -> Any:
+        self.asked.append(("show", ident))
+        return self.answers["show"]
+
+    def change(self, verb: str, chosen: dict[str, Any], reason: str, who: str) -> Any:
+        self.asked.append((verb, chosen, reason))
+        return self.answers["change"]
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def make(**answers: Any) -> Scripted:
+        one = Scripted(**answers)
+        monkeypatch.setattr(queue, "opened", lambda file: one)
+        return one
+
+    return make
+
+
+def test_selectors_become_a_select() -> None:
+    assert select() == {} and select(everything=True) == {"all": True}
+    given = select(ident=ID.upper(), domain="Y.example", site="s", sender="", older_than="2h", held=False)
+    assert given == {"id": ID, "domain": "y.example", "site": "s", "sender": "", "older_than": 7200.0, "held": False}
+    assert to_query({"held": False, "older_than": 7200.0, "sender": ""}) == {
+        "held": "false", "older_than": "7200.0", "sender": "",
+    }  # fmt: skip
+    with pytest.raises(MisuseError, match="leave it out beside domain"):
+        select(domain="x", everything=True)
+
+
+def test_list_goes_on_until_the_limit_or_the_end(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def pages() -> list[dict[str, Any]]:
+        return [
+            {"rows": [ROW] * 2, "next": "x", "incomplete": []},
+            {"rows": [ROW], "next": None, "incomplete": [3]},
+        ]
+
+    one = scripted(pages=pages())
+    assert main.run(["queue", "list", "--limit", "0", "--json", "--domain", "y.example"]) == 75
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["rows"]) == 3 and "slot-003" in shown.err
+    assert one.asked == [
+        ("page", {"domain": "y.example"}, "", 1000), ("page", {"domain": "y.example"}, "x", 1000),
+    ]  # fmt: skip
+    one = scripted(pages=pages())
+    assert main.run(["queue", "list", "--limit", "2"]) == 0
+    assert "--limit 0 lists all" in capsys.readouterr().out and len(one.asked) == 1
+
+
+def test_a_change_says_how_many(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    one = scripted(change={"changed": 1, "busy": 0, "incomplete": []})
+    assert main.run(["queue", "remove", "--sender", "a@x", "--older-than", "1m", "--reason", "r"]) == 0
+    assert one.asked == [("remove", {"sender": "a@x", "older_than": 60.0}, "r")]
+    assert capsys.readouterr().out == "1 message removed\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "code", "says"),
+    [
+        ({"changed": 2, "busy": 1, "incomplete": []}, ["--all"], 75, "being delivered"),
+        ({"changed": 0, "busy": 0, "incomplete": []}, [ID], 65, "nothing to do"),
+        ({"changed": 0, "busy": 0, "incomplete": []}, ["--all"], 0, ""),
+        ({"changed": 0, "busy": 0, "incomplete": [7]}, [ID], 75, "slot-007"),
+        (
+            {"changed": 5, "busy": 0, "incomplete": [1], "errors": [{"slot": 1, "error": "disk full"}]},
+            ["--all"], 75, "slot-001: disk full",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_not_changed_has_a_code(
+    scripted: Any, capsys: pytest.CaptureFixture[str], answer: Any, words: list[str], code: int, says: str
+) -> None:
+    scripted(change=answer)
+    assert main.run(["queue", "retry", *words]) == code
+    err = capsys.readouterr().err
+    assert says in err and bool(err) == bool(says)
+
+
+def test_show_of_what_is_not_there(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    scripted(show=None)
+    assert main.run(["queue", "show", ID]) == 65
+    scripted(show={"found": False, "incomplete": [0]})
+    assert main.run(["queue", "show", ID]) == 75
+    assert "slot-000" in capsys.readouterr().err
+
+
+def test_pages() -> None:
+    now = 160.0
+    table = queue_pages.listing({"rows": [ROW], "next": None, "now": now})
+    assert table[1].split() == [ID, "1m", "5.1KB", "<>", "b@y.example", "+2", "2", "in", "4m", "451", "4.7.1", "later"]
+    held = queue_pages.listing({"rows": [{**ROW, "held": "why"}], "next": None, "now": now})
+    assert "held: why" in held[1]
+    assert queue_pages.listing({"rows": [], "next": None, "now": now}) == ["nothing in the queue is meant by that"]
+    domains = {
+        f"d{n}.example": {"messages": n, "recipients": n, "tried": 0, "oldest": 0.0, "next": 0.0, "site": ""}
+        for n in range(1, 53)
+    }
+    told = {"messages": 9, "recipients": 9, "octets": 10_000, "held": 1, "domains": domains, "now": now}
+    lines = queue_pages.summary(told)
+    assert lines[0] == "9 messages (1 held), 9 recipients, 10.0KB"
+    assert lines[3].split() == ["d52.example", "52", "52", "0", "2m", "40s", "now"]
+    assert lines[-1].startswith("and 2 more domains")
+    detail = {
+        **ROW, "client": "192.0.2.1", "helo": "a\x1bb", "found": True, "headers": "Subject: \x1b[31m\r\n", "now": now,
+        "recipients": [
+            {"address": "b@y.example", "domain": "y.example", "status": "open", "place": "waiting", "site": "s",
+             "attempts": 2, "next": 400.0, "last": "451 no"},
+            {"address": "c@y.example", "domain": "y.example", "status": "delivered"},
+        ],
+    }  # fmt: skip
+    shown = "\n".join(queue_pages.message(detail))
+    assert "\x1b" not in shown and "c@y.example  delivered" in shown and "in 4m" in shown
