@@ -88,7 +88,7 @@ class Carrier(Protocol):
 
 
 class Relay:
-    """One per worker; it takes the scheduler's three questions upon itself. make_carrier: a new runner's hands.
+    """One per worker; it takes the scheduler's four questions upon itself. make_carrier: a new runner's hands.
 
     note(ident): that message goes to a peer now, b"" when it has; whoever finds a worker crashed will want to know.
     """
@@ -126,6 +126,7 @@ class Relay:
         self._draining = False
         self._errands_done = tasks.Event()
         scheduler.unrouted, scheduler.ready, scheduler.expired = self.unrouted, self.runners.ready, self.expired
+        scheduler.put_off = self.put_off
 
     # -- where to ---------------------------------------------------------------------------------------------------
 
@@ -267,6 +268,10 @@ class Relay:
             if killed:
                 raise
             tasks.on_crash("Relay.settle", error)
+
+    def put_off(self, item: Item) -> None:
+        """Its site is suspended: by the time it resumes the body can be read from disk. Never waits."""
+        self._store.release_body(item.ident)
 
     # -- too late ---------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Scheduler:
 
     settings_of: site name -> settings. unrouted(domain): start routing, then call `routed` or `unroutable`; it may do
     so before it returns, and is asked again by each patrol. ready(lane): start or wake runners, which call `next`.
-    expired(item): settle it. All three are attributes: the relay, which needs a scheduler first, takes them over.
+    expired(item): settle it. All four are attributes: the relay, which needs a scheduler first, takes them over.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Scheduler:
         unrouted: Callable[[str], None] = _nobody,
         ready: Callable[[Lane], None] = _nobody,
         expired: Callable[[Item], None] = _nobody,
+        put_off: Callable[[Item], None] = _nobody,
         clock: Clock = runtime_clock,
         later: Callable[..., object] = tasks.later,
         chance: Callable[[], float] = random.random,
@@ -72,6 +73,7 @@ class Scheduler:
         self.unrouted = unrouted
         self.ready = ready
         self.expired = expired
+        self.put_off = put_off
         self._later = later
         self._chance = chance
         self._table = Table()
@@ -356,6 +358,7 @@ class Scheduler:
             self._expire(item)
         else:
             pause = lane.suspended_until - now
+            self.put_off(item)
             self._wait(item, lane.suspended_until + self._chance() * max(1.0, pause * RESUME_SPREAD), now)
 
     def _hold(self, item: Item) -> None:

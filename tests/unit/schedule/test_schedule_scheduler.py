@@ -49,12 +49,14 @@ class House:
         self.asked: list[str] = []
         self.woken: list[Lane] = []
         self.ended: list[Item] = []
+        self.put_off: list[bytes] = []
         self.routing = routing
         self.s = Scheduler(
             lambda site: Settings(),
             unrouted=self.unrouted,
             ready=self.woken.append,
             expired=self.ended.append,
+            put_off=lambda item: self.put_off.append(item.ident),
             clock=self.clock,
             later=self.turns.append,
             chance=lambda: 0.5,
@@ -216,6 +218,7 @@ def test_a_suspended_lane_gives_nothing_and_its_items_come_back_spread_after_it_
     assert all(house.place(ident) is Place.WAITING for ident in idents)
     late = house.add()
     assert house.place(late) is Place.WAITING
+    assert house.put_off == [*idents, late], "each is told of, once"
     house.at(1_599.0)
     assert house.pick() is None
     house.at(1_600.0 + 0.5 * 600 * module.RESUME_SPREAD + 2)
