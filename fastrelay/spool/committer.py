@@ -81,7 +81,7 @@ class Committer:
             if trip is not None:
                 self._settle(trip)
         if group.error is not None:
-            raise group.error
+            raise group.error.with_traceback(None)  # shared by all who fail: none keeps the frames of another
 
     def hand(self, group: Group) -> None:
         """Write `group` soon; nobody waits for it (`keep` groups only)."""
@@ -243,6 +243,9 @@ class ThreadedCommitter(Committer):
         self._wanted = threading.Lock()  # released: there is something to do
         self._wanted.acquire()
         self._write_now = self._sync_now = self._seal_now = self._closing = False
+        self._called = False  # the thread is sent for at the end of this turn
+        self._away = False  # it was woken, and has not been heard of since
+        self._returned = False  # it has nothing more to do
         self._done: deque[Trip] = deque()
         self._bell = tasks.Bell(self._hear)
         self._ride_alarm: tasks.Alarm | None = None
@@ -259,8 +262,8 @@ class ThreadedCommitter(Committer):
         """
         place = group.place = tasks.Parking()
         self._queue.append(group)
-        if self._wanted.locked():
-            self._wanted.release()
+        if not self._away and not self._called:
+            self._call()
         killed = False
         while True:
             try:
@@ -271,12 +274,12 @@ class ThreadedCommitter(Committer):
         if killed:
             tasks.kill(tasks.current())
         if group.error is not None:
-            raise group.error
+            raise group.error.with_traceback(None)  # shared by all who fail: none keeps the frames of another
 
     def hand(self, group: Group) -> None:
         """Write `group` soon; nobody waits for it."""
         self._queue.append(group)
-        self._wake()
+        self._call()
 
     def ride(self, record: Frame) -> None:
         """Write `record` with the next batch, in 5 ms at most."""
@@ -287,13 +290,13 @@ class ThreadedCommitter(Committer):
     def write_records(self) -> None:
         """Write what rides now, without a sync."""
         self._write_now = True
-        self._wake()
+        self._call()
 
     def finish(self) -> None:
         """Write, sync, seal; waits. MachineShort when the disk does not let us."""
         self._settle_all()
         self._seal_now = True
-        self._wake()
+        self._call()
         self.submit(Group(()))
 
     def close(self) -> None:
@@ -310,6 +313,18 @@ class ThreadedCommitter(Committer):
         self._bell.close()
         super().close()
 
+    def _call(self) -> None:
+        """Send the thread to the disk at the end of this turn, with all that has gathered by then."""
+        if not self._away and not self._called:
+            self._called = True
+            tasks.soon(self._depart)
+
+    def _depart(self) -> None:
+        self._called = False
+        if not self._away:
+            self._away = True
+            self._wake()
+
     def _wake(self) -> None:
         if self._wanted.locked():
             self._wanted.release()
@@ -320,7 +335,7 @@ class ThreadedCommitter(Committer):
         self._ride_alarm = None
         if self._riding:
             self._write_now = True
-            self._wake()
+            self._call()
 
     def _sync_soon(self) -> None:
         assert self._sync_alarm is not None
@@ -328,9 +343,13 @@ class ThreadedCommitter(Committer):
         self._sync_alarm = None
         if self._unsynced:
             self._sync_now = True
-            self._wake()
+            self._call()
 
     def _hear(self) -> None:
+        if self._returned:
+            self._returned = self._away = False
+            if self._queue or self._write_now or self._sync_now or self._seal_now:
+                self._depart()
         while self._done:
             trip = self._done.popleft()
             self._settle(trip)
@@ -349,26 +368,22 @@ class ThreadedCommitter(Committer):
             while not self._closing:
                 self._wanted.acquire(timeout=RETRY if self._failing is not None else -1)
                 self._work()
+                self._returned = True
+                self._bell.ring()
         except BaseException as error:
             self._break(error)
         self._bell.ring()
 
     def _work(self) -> None:
-        while True:
-            if self._seal_now:
-                self._seal_now = False
-                self._seal_in_thread()
-            write = self._write_now or bool(self._queue) or self._failing is not None
-            sync, self._sync_now, self._write_now = self._sync_now, False, False
-            if not write and not sync:
-                return
+        if self._seal_now:
+            self._seal_now = False
+            self._seal_in_thread()
+        write = self._write_now or bool(self._queue) or self._failing is not None
+        sync, self._sync_now, self._write_now = self._sync_now, False, False
+        if write or sync:
             trip = self._visit(sync)
-            if trip is None:
-                return
-            self._done.append(trip)
-            self._bell.ring()
-            if trip.error is not None and not self._queue:
-                return
+            if trip is not None:
+                self._done.append(trip)
 
     def _seal_in_thread(self) -> None:
         trip = Trip([], [])

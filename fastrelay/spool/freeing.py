@@ -310,10 +310,8 @@ class Freeing:
         while left:
             some, left = self._some(segment, left)
             if some:
-                again = self._forward_messages(segment, some)
-                left += again
-                if len(again) < len(some):
-                    waited = clock.now()
+                self._forward_messages(segment, some)
+                waited = clock.now()
             elif left:
                 if clock.now() - waited > _PATIENCE:
                     return False
@@ -350,8 +348,7 @@ class Freeing:
                 return some, rest + idents[n + 1 :]
         return some, rest
 
-    def _forward_messages(self, segment: Segment, some: Collection[tuple[bytes, Held]]) -> list[bytes]:
-        """Ids of those that have to wait: while they were read, a batch began that may yet be taken back."""
+    def _forward_messages(self, segment: Segment, some: Collection[tuple[bytes, Held]]) -> None:
         for ident, _ in some:
             self._records.take_off(ident)
         try:
@@ -360,14 +357,11 @@ class Freeing:
             for ident, held in some:
                 if ident not in bodies and not held.flags & DAMAGED:
                     self._reader.set_aside(ident, held, segment, held.offset, held.length)
-            again = [ident for ident, _ in some if self._records.is_shared(ident)]
-            frames = [_merged(bodies.get(ident), ident, held) for ident, held in some if ident not in again]
-            if frames:
-                self._committer.submit(Group(frames))
+            frames = [_merged(bodies.get(ident), ident, held) for ident, held in some]
+            self._committer.submit(Group(frames))
             for frame in frames:
                 self._register.move(frame.ident, frame)
                 self.forwarded += frame.length
-            return again
         finally:
             for ident, _ in some:
                 self._records.landed(ident)

@@ -1,9 +1,9 @@
 """Records: how the recipients of a message stand, in memory at once and on disk with the next batch.
 
-A batch that is waited for and fails takes back only what it changed; what other tasks changed of the same message in
-the meantime stays. While a batch concerns a message (a record of it, or a copy of it being written elsewhere) the
-message is *in flight*: if its last recipient ends then, that is written as an UPDATE, and the DONE follows when the
-batch is over. So a DONE never rests on a record that may yet fail, and always names every segment that holds a copy.
+While a batch that somebody waits for concerns a message (a record of it, or a copy of it being written elsewhere), the
+message is *in flight*. What is recorded of it then shows in memory and is written when the batch is over; a second such
+batch waits for the first. So nothing on disk ever rests on a record that may yet fail, a DONE names every segment that
+holds a copy, and a batch that fails takes back what it changed and nothing else.
 
 The body file of an ended message is unlinked when its DONE is on stable storage, not before.
 """
@@ -16,6 +16,7 @@ from fastrelay.mail import envelope as envelopes
 from fastrelay.mail import ident as idents
 from fastrelay.mail import state as states
 from fastrelay.mail.state import State
+from fastrelay.runtime import tasks
 from fastrelay.spool.committer import Committer, Group, Trip
 from fastrelay.spool.format import DONE, FILE, UPDATE
 from fastrelay.spool.frames import Frame, join_marks
@@ -38,7 +39,7 @@ class Records:
     bury(paths): unlink these files, some time. The committer is set once it exists: it reports to `settle`.
     """
 
-    __slots__ = ("_bury", "_forgotten", "_graves", "_in_flight", "_open_graves", "_register", "committer")
+    __slots__ = ("_bury", "_forgotten", "_graves", "_in_flight", "_landing", "_open_graves", "_register", "committer")
 
     committer: Committer
 
@@ -51,7 +52,8 @@ class Records:
         self._register = register
         self._forgotten = forgotten
         self._bury = bury
-        self._in_flight: dict[bytes, int] = {}
+        self._in_flight: dict[bytes, bool] = {}  # id -> something was recorded meanwhile
+        self._landing: tasks.Event | None = None  # where others wait for a flight to end
         self._open_graves: dict[bytes, str] = {}  # files of messages whose DONE is not written yet
         self._graves: dict[bytes, str] = {}  # the same, written but not synced
 
@@ -70,13 +72,18 @@ class Records:
         """Write it with the next batch."""
         held = self.known(ident)
         held.state = states.encode(state)
-        if state.ended and ident not in self._in_flight:
-            self._end(ident, held, state.version)
+        if ident in self._in_flight:
+            self._in_flight[ident] = True
         else:
-            self.committer.ride(Frame(UPDATE, ident, b"", held.state, state.version))
+            self._ride(ident, held, state)
 
     def submit(self, message: Frame | None, records: Sequence[tuple[bytes, State]]) -> None:
-        """Write `message` and records in one batch, and wait for it. What it raises leaves everything as it was."""
+        """Write `message` and records in one batch, and wait for it. What it raises leaves everything as it was.
+
+        One record a message.
+        """
+        if not self._in_flight.keys().isdisjoint([ident for ident, _ in records]):
+            records = self._after_others(records)
         changes, frames = self._begin(records)
         try:
             self.committer.submit(Arrival([message, *frames]) if message is not None else Group(frames))
@@ -96,26 +103,21 @@ class Records:
         """A batch concerns it right now."""
         return ident in self._in_flight
 
-    def is_shared(self, ident: bytes) -> bool:
-        """More than one batch concerns it: its state may be taken back yet."""
-        return self._in_flight.get(ident, 0) > 1
-
     def take_off(self, ident: bytes) -> None:
         """A batch will concern it; `landed` must follow."""
-        self._in_flight[ident] = self._in_flight.get(ident, 0) + 1
+        if ident in self._in_flight:
+            raise Impossible("this message is in flight already")
+        self._in_flight[ident] = False
 
     def landed(self, ident: bytes) -> None:
-        """A batch that concerned it is over; an end that waited for it is written now."""
-        left = self._in_flight[ident] - 1
-        if left:
-            self._in_flight[ident] = left
-            return
-        del self._in_flight[ident]
+        """That batch is over; what was recorded in the meantime is written now."""
+        recorded = self._in_flight.pop(ident)
         held = self._register.get(ident)
-        if held is not None and held.state:
-            state = states.decode(held.state)
-            if state.ended:
-                self._end(ident, held, state.version)
+        if recorded and held is not None:
+            self._ride(ident, held, states.decode(held.state))
+        landing, self._landing = self._landing, None
+        if landing is not None:
+            landing.set()
 
     def settle(self, trip: Trip) -> None:
         """After each visit to the disk: body files whose DONE is safe are unlinked."""
@@ -131,17 +133,32 @@ class Records:
             self._bury(list(self._graves.values()))
             self._graves = {}
 
+    def _after_others(self, records: Sequence[tuple[bytes, State]]) -> list[tuple[bytes, State]]:
+        """Wait until none of these messages is in flight; the records as they read on what has become of them."""
+        asked = [(ident, self.state(self.known(ident)), state) for ident, state in records]
+        while not self._in_flight.keys().isdisjoint([ident for ident, _, _ in asked]):
+            if self._landing is None:
+                self._landing = tasks.Event()
+            self._landing.wait()
+        found = []
+        for ident, before, wanted in asked:
+            held = self._register.get(ident)
+            if held is not None:  # else it has ended
+                found.append((ident, rebased(self.state(held), before, wanted)))
+        return found
+
     def _begin(self, records: Sequence[tuple[bytes, State]]) -> tuple[list[Change], list[Frame]]:
         found = [(ident, state, self.known(ident)) for ident, state in records]
+        if len({ident for ident, _, _ in found}) < len(found):
+            raise Impossible("two records of one message in a batch")
         changes: list[Change] = []
         frames: list[Frame] = []
         for ident, state, held in found:
             after = states.encode(state)
-            ended = state.ended and ident not in self._in_flight
             self.take_off(ident)
-            changes.append(Change(ident, held, held.state, after, ended))
+            changes.append(Change(ident, held, held.state, after, state.ended))
             held.state = after
-            if ended:
+            if state.ended:
                 frames.append(self._done(ident, held, state.version))
             else:
                 frames.append(Frame(UPDATE, ident, b"", after, state.version))
@@ -153,15 +170,16 @@ class Records:
             held.state = change.before
             return
         before = states.decode(change.before) if change.before else untouched(held)
-        fixed = without(states.decode(held.state), before, states.decode(change.after))
-        held.state = states.encode(fixed)
-        self.committer.ride(Frame(UPDATE, change.ident, b"", held.state, fixed.version))
+        held.state = states.encode(without(states.decode(held.state), before, states.decode(change.after)))
 
     def _done(self, ident: bytes, held: Held, version: int) -> Frame:
         return Frame(DONE, ident, join_marks(self._register.marks(ident, held)), version=version)
 
-    def _end(self, ident: bytes, held: Held, version: int) -> None:
-        self.committer.ride(self._done(ident, held, version))
+    def _ride(self, ident: bytes, held: Held, state: State) -> None:
+        if not state.ended:
+            self.committer.ride(Frame(UPDATE, ident, b"", held.state, state.version))
+            return
+        self.committer.ride(self._done(ident, held, state.version))
         path = self._forget(ident)
         if path:
             self._open_graves[ident] = path
@@ -186,6 +204,18 @@ def without(current: State, before: State, failed: State) -> State:
     )
     held = before.held if failed.held != before.held and current.held == failed.held else current.held
     return State(current.version + 1, recipients, held)
+
+
+def rebased(current: State, before: State, wanted: State) -> State:
+    """What `wanted` changes of `before`, applied to `current`."""
+    if current == before:
+        return wanted
+    recipients = tuple(
+        will if will != was else now
+        for now, was, will in zip(current.recipients, before.recipients, wanted.recipients, strict=True)
+    )
+    held = wanted.held if wanted.held != before.held else current.held
+    return State(max(current.version, wanted.version) + 1, recipients, held)
 
 
 def untouched(held: Held) -> State:

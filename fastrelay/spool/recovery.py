@@ -230,7 +230,11 @@ class Recovery:
         self._name(replay)
         replay.finish()
         self._sort_bodies(replay)
+        ended: list[Frame] = []
         for ident, held, also in replay.take():
+            if held.state and states.decode(held.state).ended:
+                ended.append(Frame(DONE, ident, join_marks((held.segment.mark, *also))))
+                continue
             if held.flags & DAMAGED:
                 held.state = _on_hold(held.envelope, held.state)
             register.add(ident, held, also)
@@ -239,10 +243,13 @@ class Recovery:
             if looks % _LOOKS == 0 and clock.now() - began >= SLICE:
                 self._rest()
                 began = clock.now()
+        self._write_all(ended)
 
     def _name(self, replay: Replay) -> None:
         """DONEs for copies that no DONE names: those we made of messages that had ended already."""
-        frames = [Frame(DONE, ident, join_marks(marks)) for ident, marks in replay.unnamed()]
+        self._write_all([Frame(DONE, ident, join_marks(marks)) for ident, marks in replay.unnamed()])
+
+    def _write_all(self, frames: list[Frame]) -> None:
         for start in range(0, len(frames), MAX_BATCH_FRAMES):
             self._submit(frames[start : start + MAX_BATCH_FRAMES])
 

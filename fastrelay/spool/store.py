@@ -29,7 +29,7 @@ from fastrelay.runtime import clock, tasks
 from fastrelay.spool import slots
 from fastrelay.spool.bodies import Bodies, Draft
 from fastrelay.spool.budget import Budget
-from fastrelay.spool.committer import Committer, Group, ThreadedCommitter, Trip, shortage
+from fastrelay.spool.committer import RETRY, Committer, Group, ThreadedCommitter, Trip, shortage
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.format import FILE, MESSAGE
 from fastrelay.spool.frames import Frame
@@ -46,6 +46,7 @@ from fastrelay.spool.survey import Survey, survey
 
 LINGER = 15.0  # seconds a body waits in memory for its first attempt; with a healthy site that begins at once
 _LEAVE = 50_000  # bodies let go of in one tick, 0.3 us each
+_TRIES = 3  # of a drain, on a disk that fails
 _REST = 0.001  # seconds between two slices: long enough that the loop polls its sockets (tasks.later says why)
 
 
@@ -124,6 +125,7 @@ class Store:
             freed=self._room.ask_again,
         )
         self._recovery: Recovery | None = None
+        self._adopted: list[Recovery] = []
         self._replay: Replay | None = None
 
     def _look(self, path: str) -> Survey:
@@ -166,7 +168,7 @@ class Store:
         """
         failing = self._committer.failing
         if failing is not None:
-            raise failing
+            raise failing.with_traceback(None)
         self._away(self._look, str(path))
         self._freeing.suspend()
         try:
@@ -176,6 +178,7 @@ class Store:
             raise shortage(error) from None
         if home is not None:
             recovery = self._recovery_of(self._away(self._look, home))
+            self._adopted.append(recovery)
             yield from self._load(recovery, self._settle_tail(recovery))
         self._freeing.resume()  # not after an error: as long as something is not in the register, nothing is freed
 
@@ -208,8 +211,9 @@ class Store:
 
     @property
     def progress(self) -> int:
-        """Octets read by recovery so far: what a heartbeat may show."""
-        return self._recovery.progress if self._recovery is not None else 0
+        """Octets read by recovery and adoption so far: what a heartbeat may show."""
+        own = self._recovery.progress if self._recovery is not None else 0
+        return own + sum(recovery.progress for recovery in self._adopted)
 
     @property
     def newest(self) -> int:
@@ -357,8 +361,9 @@ class Store:
             self._budget.give(fresh.size - len(fresh.parts[0]))
 
     def tick(self) -> None:
-        """Once a second: bodies whose first attempt does not come soon (a site that is down) leave memory. Never
-        waits."""
+        """Once a second: bodies whose first attempt does not come soon (a site that is down) leave memory, and segments
+        that could not be freed are looked at again. Never waits."""
+        self._freeing.look()
         oldest = self._wall() - LINGER
         for ident in list(islice(self._fresh, _LEAVE)):
             if born(ident) > oldest:
@@ -442,8 +447,15 @@ class Store:
         self._freeing.free_all()
 
     def drain(self) -> None:
-        """Write and sync what rides, and seal; free no more. Waits. MachineShort when the disk does not let us."""
+        """Write and sync what rides, and seal; free no more. Waits. MachineShort when the disk does not let us, though
+        it was asked three times, a second apart."""
         self._freeing.close()
+        for _ in range(_TRIES - 1):
+            try:
+                return self._committer.finish()
+            except MachineShort:
+                if self._threaded:
+                    tasks.sleep(RETRY)
         self._committer.finish()
 
     def close(self) -> None:

@@ -260,33 +260,6 @@ def test_a_record_while_it_is_copied_wins(box: Box) -> None:
         box.again(crash=crash)
 
 
-def test_a_change_that_may_yet_fail_is_not_merged_into_a_copy(box: Box) -> None:
-    """A bounce is being committed while its message is read to be copied: if it fails, the copy must not say so."""
-    idents = box.fill(60)
-    for ident in idents[1:]:
-        box.store.record(ident, DONE)
-    box.put()
-    records = box.store._records
-    under_way = []
-    real = box.disk.read
-
-    def read(fd: int, size: int, offset: int, *, nowait: bool = False) -> bytes:
-        if not under_way and records.is_in_flight(idents[0]):
-            under_way.extend(records._begin([(idents[0], State(1, (int(Status.FAILED),)))])[0])
-        return real(fd, size, offset, nowait=nowait)
-
-    box.disk.read = read  # type: ignore[method-assign]
-    box.store.free_segments()
-    assert under_way and box.files()[0].name == "segment-0000000001.log", "put off"
-    records._take_back(under_way[0])
-    records.landed(idents[0])
-    box.put()
-    box.store.free_segments()
-    assert box.files()[0].name != "segment-0000000001.log"
-    box.again(crash=True)
-    assert box.store.state(idents[0]).recipients == (Waiting(0, 1000.0),)
-
-
 @pytest.mark.parametrize("written", [False, True])
 def test_what_supersedes_a_record_is_synced_before_its_segment_goes(box: Box, written: bool) -> None:
     """Else the newer state would be lost with the power, and the older one with the segment."""

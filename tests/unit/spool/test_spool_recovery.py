@@ -10,10 +10,12 @@ import pytest
 
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail import envelope as envelopes
+from fastrelay.mail import state as states
 from fastrelay.mail.state import State, Waiting
 from fastrelay.spool import scan as scanning
 from fastrelay.spool.committer import Group
-from fastrelay.spool.format import MESSAGE
+from fastrelay.spool.format import DONE as DONE_FRAME
+from fastrelay.spool.format import MESSAGE, UPDATE
 from fastrelay.spool.frames import Frame
 from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, flip, frames, later, octets_of
 
@@ -365,3 +367,12 @@ def test_states_of_many_recipients_survive(box: Box) -> None:
     box.store.record(ident, state)
     box.again()
     assert box.store.state(ident) == state
+
+
+def test_a_message_whose_last_state_has_ended_ends_at_the_start(box: Box) -> None:
+    ident = box.put()
+    update = Frame(UPDATE, ident, b"", states.encode(State(2, (1,))), 2)
+    box.store._committer.submit(Group([update]))
+    box.again(crash=True)
+    assert not box.entries and len(box.store) == 0
+    assert any(frame.kind == DONE_FRAME for path in box.files() for frame in frames(path, box))

@@ -13,7 +13,7 @@ from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.metrics import Counts
 from fastrelay.runtime import clock, tasks
 from fastrelay.spool.disk import Space
-from fastrelay.spool.records import without
+from fastrelay.spool.records import rebased, without
 from fastrelay.spool.store import LINGER, Store
 from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, finished, later, octets_of, until
 
@@ -199,6 +199,41 @@ def test_an_end_during_a_batch_is_written_when_the_batch_is_over(box: Box) -> No
     assert box.store.page(None, 9) == [notice]
     box.again()
     assert box.entries.keys() == {notice}
+
+
+def test_nothing_is_written_on_the_strength_of_a_record_that_may_fail(box: Box) -> None:
+    """While a bounce is on its way, the other recipient's end shows in memory only: on disk it would say that the
+    bounce was sent."""
+    ident = box.put(recipients=2)
+    told(box).fail = no_space
+
+    def deliver_the_other(verb: str, name: str) -> None:
+        if verb == "write":
+            told(box).before = lambda verb, name: None
+            box.store.record(ident, State(2, (FAILED, DELIVERED)))
+            assert box.store._committer.statistics()["riding"] == 0
+
+    told(box).before = deliver_the_other
+    with pytest.raises(MachineShort):
+        box.put(b"bounce", records=[(ident, State(1, (FAILED, Waiting(0, 1000.0))))])
+    told(box).fail = lambda verb, name: None
+    box.store._committer._retry_at = 0.0
+    box.again()
+    assert box.store.state(ident).recipients == (Waiting(0, 1000.0), DELIVERED)
+
+
+def test_two_records_of_one_message_in_a_batch_are_a_mistake(box: Box) -> None:
+    ident = box.put()
+    with pytest.raises(Impossible):
+        box.store.record_synced([(ident, later(1)), (ident, later(2))])
+    assert box.store.state(ident).version == 0
+
+
+def test_rebased_carries_a_change_over() -> None:
+    before, wanted = State(1, (Waiting(1), Waiting(1))), State(2, (FAILED, Waiting(1)), "held")
+    assert rebased(before, before, wanted) is wanted
+    assert rebased(State(4, (Waiting(2), DELIVERED)), before, wanted) == State(5, (FAILED, DELIVERED), "held")
+    assert rebased(State(4, (Waiting(2), DELIVERED), "x"), before, State(2, (FAILED, Waiting(1)))).held == "x"
 
 
 def test_without_is_a_three_way_merge() -> None:
@@ -421,6 +456,25 @@ def test_a_record_is_written_by_itself_and_synced_within_completion_sync(tmp_pat
     until(lambda: [verb for verb, _ in told(live).deeds] == ["write", "sync"])
     live.again(crash=True)
     assert live.store.state(ident) == later()
+    live.stop()
+
+
+def test_a_second_batch_of_a_message_waits_for_the_first(live: Box) -> None:
+    ident, other = live.put(recipients=2), live.put()
+    records = live.store._records
+    records.take_off(ident)  # as while it is copied
+    waiting = tasks.spawn(live.store.record_synced, [(ident, State(1, (FAILED, Waiting(0, 1000.0)))), (other, DONE)])
+    tasks.sleep(0)  # it has read how things are, and waits
+    live.store.record(ident, State(3, (Waiting(0, 1000.0), DELIVERED)))
+    told(live).deeds.clear()
+    live.put()
+    assert not waiting.dead and live.store.state(ident).recipients == (Waiting(0, 1000.0), DELIVERED)
+    live.store.record(other, DONE)  # ended by somebody else meanwhile
+    records.landed(ident)
+    finished([waiting])
+    assert live.store.envelope(ident) is None and live.store.envelope(other) is None
+    live.again()
+    assert len(live.entries) == 1
     live.stop()
 
 
