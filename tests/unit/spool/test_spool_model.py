@@ -12,6 +12,8 @@ import pytest
 
 from fastrelay.errors import MachineShort
 from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.spool import slots
+from tests.peers.power_disk import PowerCut, PowerDisk
 from tests.peers.strongbox import KIB, Box, TellingDisk, octets_of
 
 Seen = State | None  # None: it has ended
@@ -31,6 +33,7 @@ class Model:
         self.histories: dict[bytes, list[Seen]] = {}
         self.void: dict[bytes, list[Seen]] = {}
         self.count = 0
+        self.records: list[tuple[bytes, State]] = []  # of the commit under way
 
     def open(self) -> list[bytes]:
         return sorted(ident for ident, history in self.histories.items() if history[-1] is not None)
@@ -48,7 +51,7 @@ class Model:
         draft = self.box.store.draft()
         octets = octets_of(n, size)
         notice_of = self.chance.choice(self.open()) if self.open() and self.chance.random() < 0.2 else None
-        records = [(notice_of, self.changed(notice_of))] if notice_of else []
+        records = self.records = [(notice_of, self.changed(notice_of))] if notice_of else []
         ident = b""
         try:
             draft.write(octets)
@@ -154,6 +157,10 @@ class Model:
         self.box.again(crash=crash)
         if not crash:
             self.synced()
+        self.judge()
+
+    def judge(self) -> None:
+        """What a start has found against what may be."""
         for ident in self.box.entries:
             may = [*self.histories.get(ident, []), *self.void.get(ident, [])]
             state = self.box.store.state(ident)
@@ -188,4 +195,78 @@ def test_random_work_crashes_and_failing_disks(tmp_path: Path, chance: random.Ra
     Model(box, own).run(200)
     statistics = box.store.statistics()
     assert statistics["live_octets"] <= statistics["segment_octets"] + 64 * KIB
+    box.stop()
+
+
+class Powerless(Model):
+    """The same with the power going at any deed: in the middle of work, of a start, of an adoption."""
+
+    def __init__(self, box: Box, chance: random.Random, disk: PowerDisk) -> None:
+        super().__init__(box, chance)
+        self.disk = disk
+        self.cuts = 0
+
+    def commit(self) -> None:
+        before = set(self.content)
+        try:
+            super().commit()
+        except PowerCut:
+            for ident in self.content.keys() - before:
+                self.void[ident] = [self.fresh()]
+            for ident, state in self.records:  # may be there or not
+                self.void.setdefault(ident, []).append(None if state.ended else state)
+            raise
+
+    def adopt(self) -> None:
+        """Cut too, by `run`; the other slot stands on the same disk."""
+        other = Box(self.box.path, disk=self.disk, segment_size=64 * KIB, inline_limit=30 * KIB)
+        cut, self.disk.cut_after = self.disk.cut_after, -1
+        other.start()
+        for _ in range(self.chance.randrange(8)):
+            self.count += 1
+            ident = other.put(octets_of(self.count, 5000), recipients=2)
+            self.content[ident] = (self.count, 5000)
+            self.histories[ident] = [self.fresh()]
+        path = other.slot.path
+        other.crash()
+        self.disk.cut_after = cut
+        list(self.box.store.adopt(path))
+
+    def lose(self) -> None:
+        """The power goes within the next few deeds; it may go again while the spool is started."""
+        self.disk.cut_after = self.chance.randrange(25)
+        try:
+            while True:
+                self.chance.choice([self.commit, self.commit, self.record, self.free, self.write_records, self.adopt])()
+        except PowerCut:
+            self.cuts += 1
+        while True:
+            self.box.crash()
+            self.disk.lose(self.box.path, self.chance)
+            self.disk.cut_after = self.chance.choice([-1, self.chance.randrange(30)])
+            try:
+                self.box.start()
+            except PowerCut:
+                self.cuts += 1
+                continue
+            break
+        self.disk.cut_after = -1
+        left = slots.unowned(self.box.path, self.disk)  # an adoption that was cut off before its rename
+        for path in left:
+            self.box.entries |= {entry.ident: entry for entry in self.box.store.adopt(path)}
+        self.judge()
+
+
+@pytest.mark.parametrize("run", range(12))
+def test_the_power_goes_at_any_moment(tmp_path: Path, chance: random.Random, run: int) -> None:
+    own = random.Random(f"power {chance.random()} {run}")
+    disk = PowerDisk()
+    box = Box(tmp_path, disk=disk, segment_size=64 * KIB, inline_limit=30 * KIB)
+    box.start()
+    model = Powerless(box, own, disk)
+    for _ in range(12):
+        for _ in range(own.randrange(40)):
+            own.choices([model.commit, model.record, model.free, model.write_records], [10, 10, 1, 2])[0]()
+        model.lose()
+    assert model.cuts >= 12
     box.stop()
