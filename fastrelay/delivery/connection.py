@@ -101,7 +101,7 @@ class Connection:
         return self.place.address
 
     def encrypted(self, level: TlsLevel) -> None:
-        """The handshake proved `level`. What it agreed on is kept beyond the end of the connection, for the event line."""
+        """The handshake proved `level`. What it agreed on is kept beyond the end: the event line is written then."""
         self.tls = level
         layer = self.stream.tls
         if layer is not None:

@@ -238,11 +238,11 @@ class Client:
             return b""
         at = self._due - self._mail_at
         last = len(self.verdicts) + 1
-        self._due += 1
         if at == last:
             return self._data(reply)
         if kind == 3 or (at < 0 and kind != 2):
             raise PeerError(f"{'RCPT' if at > 0 else 'MAIL' if at == 0 else 'RSET'} answered with {reply.code}")
+        self._due += 1
         if at > 0:
             if kind != 2 and self.verdicts[at - 1] is None:
                 self.verdicts[at - 1] = (Phase.RCPT, reply)
@@ -289,8 +289,10 @@ class Client:
             self.state = State.CLOSED
 
     def _dot(self, reply: Reply) -> bytes:
+        if reply.code // 100 == 3:
+            raise PeerError(f"the final dot answered with {reply.code}")  # taken or not? nobody can tell
         self._decide(Phase.DOT, reply)
-        self.state = State.CLOSED if reply.code == 421 or reply.code // 100 == 3 else State.READY
+        self.state = State.CLOSED if reply.code == 421 else State.READY
         return b""
 
     def _cancelled(self, reply: Reply) -> bytes:

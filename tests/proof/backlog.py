@@ -1,6 +1,7 @@
 """What a queued message costs, and a restart on many: `python tests/proof/backlog.py [--messages 100000]`.
 
-A relay of two workers whose next hop is down takes the messages; the growth of the workers' private memory is theirs, once the bodies have left memory.
+A relay of two workers whose next hop is down takes the messages; the growth of the workers' private memory is
+theirs, once the bodies have left memory.
 Then it is stopped, its spool dropped from the page cache, and started again: seconds until it accepts, and until all
 of the backlog is scheduled. Exit code 1 above 1 KB a message, or when the restart takes more than --limit seconds.
 """
@@ -60,8 +61,8 @@ def main() -> int:
             time.sleep(LINGER + 5)  # not waiting for a condition: the measurement is of memory after that time
             each = (memory(relay) - before) / chosen.messages
             print(
-                f"{chosen.messages} messages queued: {each:.0f} octets of memory each (limit 1,024); {at_once:.0f} while "
-                f"the newest bodies wait in memory for their first attempt, {LINGER:g} s at most",
+                f"{chosen.messages} messages queued: {each:.0f} octets of memory each (limit 1,024); "
+                f"{at_once:.0f} while the newest bodies wait in memory for their first attempt, {LINGER:g} s at most",
                 flush=True,
             )
             assert relay.stop() == 0, relay.said()
