@@ -227,13 +227,6 @@ def test_early_and_extra_replies(script: Script, wanted: Wanted) -> None:
         (BODY, stalls, lost(Phase.DOT)),
         (BODY, closes, lost(Phase.DOT)),
         (BODY, resets, lost(Phase.CONTENT)),  # known before it was sent
-        (LARGE, stalls, lost(Phase.CONTENT)),
-        (LARGE, closes, lost(Phase.CONTENT)),
-        (LARGE, resets, lost(Phase.CONTENT)),
-        (LARGE, says_and_closes(b"552 5.3.4 enough\r\n"), Wanted(Failed, Phase.CONTENT, Scope.MESSAGE, "5.3.4")),
-        (LARGE, says_and_closes(b"451 4.3.1 disk full\r\n"), Wanted(Deferred, Phase.CONTENT, Scope.MESSAGE, "4.3.1")),
-        (LARGE, says_and_closes(b"421 4.3.2 going down\r\n"), going(Phase.CONTENT)),
-        (LARGE, says_and_closes(b"250 2.0.0 taken unread\r\n"), lied(Phase.CONTENT)),
     ],
     ids=lambda value: ("small" if len(value) < MB else "large") if isinstance(value, bytes) else "",
 )

@@ -34,6 +34,7 @@ class House:
             unrouted=lambda domain: self.unrouted(domain),
             ready=lambda lane: None,
             expired=lambda item: None,
+            put_off=lambda item: None,
             clock=self.clock,
             later=lambda function: function(),
         )

@@ -63,6 +63,7 @@ class House:
             unrouted=self.route,
             ready=lambda lane: None,
             expired=self.expired.append,
+            put_off=lambda item: None,
             clock=self.clock,
             later=lambda function: function(),
             chance=lambda: 0.5,
