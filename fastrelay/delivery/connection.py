@@ -19,6 +19,7 @@ from fastrelay.smtp.phases import CLIENT_SECONDS
 
 BLOCK = 256 * 1024  # octets of content under one deadline of 3 minutes: a peer slower than 1.4 KB/s is given up
 JOIN = 64 * 1024  # under TLS each write is a record and a system call: what is small goes out as one
+_UNDER_WAY = frozenset({State.CONTENT, State.DOT})  # a message has begun, and nobody has answered for it
 
 
 class Trouble(NamedTuple):
@@ -203,9 +204,16 @@ class Connection:
             return  # it said nothing: the loss itself is what is known
 
     def close(self) -> None:
-        """QUIT where the session allows it (RFC 5321 4.1.1.10), and hang up without an answer. Never waits."""
+        """QUIT where the session allows it (RFC 5321 4.1.1.10), and hang up without an answer. Never waits.
+
+        In the middle of a message with a reset: content the peer has not read would keep the system's buffers, and a
+        message that is tried elsewhere by then could still arrive whole.
+        """
         stream = self.stream
         if stream.closed:
+            return
+        if self.client.state in _UNDER_WAY:
+            stream.reset()
             return
         if self.client.state is State.READY or self.client.refusal is not None:
             stream.write_nowait(QUIT)

@@ -14,11 +14,12 @@ import pytest
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.runtime import clock, stream, tasks
-from tests.peers.road import BODY, Road
+from tests.peers.road import BODY, Road, close_ledgers
 from tests.peers.smtp_peer import (
     GOOD,
     Act,
     Script,
+    Session,
     SmtpPeer,
     closes,
     drips,
@@ -45,6 +46,7 @@ def nothing_left() -> Iterator[None]:
     gc.collect()
     before = sockets()
     yield
+    close_ledgers()
     assert sockets() == before
 
 
@@ -220,6 +222,16 @@ def test_early_and_extra_replies(script: Script, wanted: Wanted) -> None:
 # -- while the content is under way -----------------------------------------------------------------------------------
 
 
+def midway(octets: bytes) -> Act:
+    """Some content is read first: what comes in one piece with the 354 is a reply out of turn, not a refusal."""
+
+    def act(session: Session) -> None:
+        session._more()
+        says_and_closes(octets)(session)
+
+    return act
+
+
 @pytest.mark.parametrize(
     ("content", "act", "wanted"),
     [
@@ -227,6 +239,14 @@ def test_early_and_extra_replies(script: Script, wanted: Wanted) -> None:
         (BODY, stalls, lost(Phase.DOT)),
         (BODY, closes, lost(Phase.DOT)),
         (BODY, resets, lost(Phase.CONTENT)),  # known before it was sent
+        # the peer does not read: the client's end must reach it all the same
+        (LARGE, stalls, lost(Phase.CONTENT)),
+        (LARGE, closes, lost(Phase.CONTENT)),
+        (LARGE, resets, lost(Phase.CONTENT)),
+        (LARGE, midway(b"552 5.3.4 enough\r\n"), Wanted(Failed, Phase.CONTENT, Scope.MESSAGE, "5.3.4")),
+        (LARGE, midway(b"451 4.3.1 disk full\r\n"), Wanted(Deferred, Phase.CONTENT, Scope.MESSAGE, "4.3.1")),
+        (LARGE, midway(b"421 4.3.2 going down\r\n"), going(Phase.CONTENT)),
+        (LARGE, midway(b"250 2.0.0 taken unread\r\n"), lost(Phase.CONTENT)),  # no refusal, so it decides nothing
     ],
     ids=lambda value: ("small" if len(value) < MB else "large") if isinstance(value, bytes) else "",
 )

@@ -21,6 +21,14 @@ from tests.peers.smtp_peer import SmtpPeer
 PREFIX = b"Received: by relay.example; Wed, 1 Jan 2025 00:00:00 +0000\r\n"
 BODY = b"Subject: hello\r\n\r\n" + b"All work and no play makes a dull relay, as the saying goes.\r\n" * 80
 
+_ledgers: list[Ledger] = []  # made and not closed yet: six descriptors each
+
+
+def close_ledgers() -> None:
+    """At the end of a test."""
+    while _ledgers:
+        _ledgers.pop().close()
+
 
 class Road:
     """settings: keys of [delivery]. ledger: another road's, for a second worker of the same house (column 1)."""
@@ -30,6 +38,7 @@ class Road:
         if ledger is None:
             self.ledger = Ledger.create(4)
             self.ledger.attach(0)
+            _ledgers.append(self.ledger)
         else:
             self.ledger = Ledger(ledger.fd, ledger.eventfds)
             self.ledger.attach(1)
