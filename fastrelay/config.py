@@ -19,6 +19,7 @@ import msgspec
 
 from fastrelay.errors import ConfigError
 
+RUNTIME_DIR_OCTETS = 107 - len("/slot-000.sock.new")  # unix(7): the name of a socket has at most 107 octets
 DEFAULT_FILE = Path("/etc/fastrelay/fastrelay.toml")
 
 
@@ -360,12 +361,23 @@ def load(path: str | Path | None = None) -> Config:
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
     if path is None:
-        return _for_this_user(parse("", "defaults"), {})
+        return _sockets_fit(_for_this_user(parse("", "defaults"), {}))
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return _for_this_user(parse(text, str(path)), tomllib.loads(text))
+    return _sockets_fit(_for_this_user(parse(text, str(path)), tomllib.loads(text)))
+
+
+def _sockets_fit(config: Config) -> Config:
+    """The same, or ConfigError: the workers' sockets in runtime_dir would have names the system does not take."""
+    runtime_dir = config.server.runtime_dir
+    if len(os.fsencode(os.path.abspath(runtime_dir))) > RUNTIME_DIR_OCTETS:
+        raise ConfigError(
+            f"{config.source}: server.runtime_dir: {runtime_dir!r} is too long: at most {RUNTIME_DIR_OCTETS} octets, "
+            f"for local sockets stand in it; choose a shorter path"
+        )
+    return config
 
 
 def _for_this_user(config: Config, given: dict[str, Any]) -> Config:

@@ -8,9 +8,11 @@ Promises
   of the master: the same at once. Either way what rides is written and synced before the process ends.
 - A slot nobody holds is adopted by the least loaded worker once it has been seen unowned for ADOPT_AFTER seconds: one
   whose worker is about to be respawned is left alone.
+- A worker that cannot read all the mail of its slot ends, so that its successor does: none lies there unknown.
 """
 
 import enum
+import gc
 import os
 import signal
 import traceback
@@ -32,6 +34,7 @@ from fastrelay.mail.ident import IdentSource, born
 from fastrelay.mail.route import LimitKey, Route
 from fastrelay.process.heartbeat import Cell
 from fastrelay.process.seat import Seat
+from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.relay import Relay
@@ -83,6 +86,7 @@ class Worker:
         self._ending: Ending | None = None
         self._ended = tasks.Event()
         self._loaded = False
+        self._code = EXIT_OK
         self._sessions = 0
         self._beaten = clock.now()
         self._unowned: dict[Path, float] = {}  # slots seen without an owner, and since when
@@ -173,7 +177,7 @@ class Worker:
         self.store.close()
         self._exporter.flush()
         self.log.close()
-        return 0
+        return self._code
 
     def _drain(self, seconds: float) -> None:
         """Doors and lanes together, then the spool."""
@@ -199,9 +203,20 @@ class Worker:
     def _load(self) -> None:
         """Schedule the backlog; what was in hand at three crashes is held, loudly."""
         suspects = frozenset(self._seat.suspects)
-        for entry in self.store.load():
-            self.intake.recovered(entry, suspect=entry.ident in suspects)
+        try:
+            for entry in self.store.load():
+                self.intake.recovered(entry, suspect=entry.ident in suspects)
+        except FastrelayError as error:
+            self._start_over(f"cannot load the backlog of {self._slot.path}: {error}")
+            return
+        gc.freeze()  # a full collection over a million queued messages stops a worker for 0.3 s
         self._loaded = True
+
+    def _start_over(self, why: str) -> None:
+        """There is mail in our slot that we do not know of: nobody would ever try it. A new life reads all of it."""
+        self.log.say("error", f"{why}; this worker ends, for its successor to read the slot anew")
+        self._code = EXIT_TEMPORARY
+        self._end(Ending.DRAIN)
 
     def _mind_the_clock(self) -> None:
         """A wall clock that has jumped ahead must not expire a whole spool."""
@@ -291,7 +306,10 @@ class Worker:
                 self.intake.recovered(entry)
                 count += 1
         except FastrelayError as error:
-            self.log.say("error", f"cannot adopt {path.name}: {error}")
+            if path.exists():
+                self.log.say("error", f"cannot adopt {path.name}: {error}")
+            else:  # it was renamed into our slot before
+                self._start_over(f"cannot read {path.name} after its adoption: {error}")
         else:
             self.log.say("info", f"adopted {path.name}: {count} messages")
 

@@ -9,15 +9,14 @@ request makes no sense, in the relay's own words.
 
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fastrelay.config import Config
 from fastrelay.errors import MachineShort, MisuseError, PeerClosed, PeerError
+from fastrelay.process.admin_sockets import api_path
 
-SOCKET = "admin.sock"  # in runtime_dir; process/admin_sockets.py binds it
 PATIENCE = 30.0  # seconds: a slot answers within 2 per page, and a changing verb may take many pages
 _READ = 256 * 1024
 _NO_SUCH = 404
@@ -32,7 +31,7 @@ class Api:
 
     def __init__(self, config: Config) -> None:
         self._runtime_dir = config.server.runtime_dir
-        self._path = Path(self._runtime_dir) / SOCKET
+        self._path = api_path(config)
 
     def answers(self) -> bool:
         """Somebody listens: a relay runs. MisuseError when we may not ask."""

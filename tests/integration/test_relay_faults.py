@@ -4,6 +4,7 @@ import os
 import smtplib
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,18 +15,7 @@ from tests.peers.mailbox import Mailbox
 from tests.peers.relay_process import PROGRAM, RelayProcess
 from tests.peers.sink_process import SinkProcess
 
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
-    started: list[RelayProcess] = []
-
-    def make(**settings: object) -> RelayProcess:
-        started.append(RelayProcess(tmp_path, **settings))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield make
-    for one in started:
-        one.kill()
+STUMBLING = Path(__file__).with_name("stumbling_house.py")
 
 
 class Raw:
@@ -217,3 +207,37 @@ def test_twelve_persistent_sessions_over_four_workers(relay: Callable[..., Relay
     for client in clients:
         client.close()
     assert one.stop() == 0
+
+
+def test_a_backlog_that_cannot_be_read_to_its_end_is_read_by_the_next_worker(
+    relay: Callable[..., RelayProcess],
+) -> None:
+    box = Mailbox()
+    one = relay(next_hop=f"127.0.0.1:{box.port}", workers=1).start()
+    for n in range(20):
+        with smtplib.SMTP("127.0.0.1", one.port) as client:
+            client.sendmail("a@x.example", f"b{n}@x.example", "Subject: x\r\n\r\nx\r\n")
+    assert one.stop() == 0
+    with box:
+        one.start(program=[sys.executable, STUMBLING, one.config, "load"])
+        assert len(box.wait(20)) == 20
+        one.wait_empty()
+        assert one.stop() == 0
+    assert "cannot load the backlog" in one.said() and len(box.arrived) == 20
+
+
+def test_an_adoption_that_breaks_off_strands_nothing(relay: Callable[..., RelayProcess]) -> None:
+    """Takes over 10 s: a slot is left alone so long because its worker may be on its way back."""
+    box = Mailbox()
+    one = relay(next_hop=f"127.0.0.1:{box.port}", workers=2).start()
+    for n in range(20):
+        with smtplib.SMTP("127.0.0.1", one.port) as client:
+            client.sendmail("a@x.example", f"b{n}@x.example", "Subject: x\r\n\r\nx\r\n")
+    assert one.stop() == 0
+    one.config.write_text(one.config.read_text().replace("workers = 2", "workers = 1"))
+    with box:
+        one.start(program=[sys.executable, STUMBLING, one.config, "adopt"])
+        assert len(box.wait(20, seconds=40)) == 20
+        one.wait_empty()
+        assert one.stop() == 0
+    assert "after its adoption" in one.said() and len(box.arrived) == 20

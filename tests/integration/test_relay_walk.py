@@ -3,7 +3,7 @@
 import os
 import signal
 import smtplib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,19 +13,6 @@ from tests.peers import debian
 from tests.peers.mailbox import Mailbox
 from tests.peers.relay_process import PROGRAM, RelayProcess
 from tests.peers.sink_process import SinkProcess
-
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
-    started: list[RelayProcess] = []
-
-    def make(**settings: object) -> RelayProcess:
-        started.append(RelayProcess(tmp_path, **settings))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield make
-    for one in started:
-        one.kill()
 
 
 def send(relay: RelayProcess, recipients: str | list[str], text: str = "", sender: str = "s@from.example") -> None:

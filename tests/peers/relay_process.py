@@ -55,9 +55,9 @@ class RelayProcess:
         self.config.write_text("\n".join([*lines, tables]) + "\n")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *wrapper: str | Path, seconds: float = 20) -> "RelayProcess":
-        """From here to "ready" on stderr. wrapper: a command to run it under (strace)."""
-        command = [*map(str, wrapper), *PROGRAM, "serve", "-c", str(self.config)]
+    def start(self, *wrapper: str | Path, seconds: float = 20, program: Sequence[str | Path] = ()) -> "RelayProcess":
+        """From here to "ready" on stderr. wrapper: a command to run it under (strace). program: instead of `serve`."""
+        command = [*map(str, wrapper), *map(str, program or (*PROGRAM, "serve", "-c", self.config))]
         already = len(self.said())
         with self._errors.open("ab") as errors:
             self.process = subprocess.Popen(

@@ -83,6 +83,15 @@ def test_what_is_wrong_is_said_in_one_line(text: str, message: str) -> None:
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
+def test_a_runtime_dir_too_long_for_its_sockets_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f"[server]\nruntime_dir = '/{'r' * 88}'")
+    assert len(load(file).server.runtime_dir) == config.RUNTIME_DIR_OCTETS == 89
+    file.write_text(f"[server]\nruntime_dir = '/{'r' * 89}'")
+    with pytest.raises(ConfigError, match=r"c\.toml: server\.runtime_dir: '/r+' is too long: at most 89 octets"):
+        load(file)
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")

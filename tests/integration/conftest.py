@@ -1,0 +1,22 @@
+"""What integration tests share: relays as processes, ended with the test whatever it does."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers.relay_process import RelayProcess
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
+    """Makes relays in the test's folder; arguments as RelayProcess takes them."""
+    made: list[RelayProcess] = []
+
+    def make(**settings: object) -> RelayProcess:
+        made.append(RelayProcess(tmp_path, **settings))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
