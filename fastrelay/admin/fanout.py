@@ -1,9 +1,11 @@
 """Asking every slot: one task per slot, two seconds per answer, and the list of those that did not answer.
 
-Which slots there are: every slot-NNN directory of the spool (its mail exists, whether or not a worker holds it) and
-every worker in the shared page. So mail of a slot whose worker is down shows up as `incomplete`, never as absent.
+Which slots there are: every slot-NNN directory of the spool with a journal in it (its mail exists, whether or not a
+worker holds it) and every worker in the shared page. So mail of a slot whose worker is down shows up as `incomplete`,
+never as absent; an empty directory that fewer workers than once have left behind is nothing.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fastrelay.runtime import messages, stream, tasks
 AT_ONCE = 8  # requests carried out together, the others wait their turn: a worker hangs up on the 17th asker
 PATIENCE = 2.0  # seconds per answer: a worker works on one for at most 1 s
 _SLOT = re.compile(r"slot-(\d{3})\Z")
+_MAIL = ("segment-", "adopted-")  # what files and folders with mail are called in a slot (spool/format.py)
 
 
 class Fanout:
@@ -32,7 +35,10 @@ class Fanout:
         """Every slot that has, or may have, mail."""
         found = {row.slot for row in self._page.rows()}
         try:
-            found |= {int(match[1]) for entry in self._spool.iterdir() if (match := _SLOT.match(entry.name))}
+            for entry in self._spool.iterdir():
+                match = _SLOT.match(entry.name)
+                if match and int(match[1]) not in found and _holds_mail(entry):
+                    found.add(int(match[1]))
         except OSError as error:
             raise MachineShort(f"cannot look into {self._spool}: {error.strerror}") from None
         return sorted(found)
@@ -82,6 +88,14 @@ class Fanout:
                 request = {**request, "after": cursor}
         finally:
             connection.close()
+
+
+def _holds_mail(slot: Path) -> bool:
+    """A journal, or a slot that was adopted, lies in it. OSError when it cannot be told."""
+    try:
+        return any(name.startswith(_MAIL) for name in os.listdir(slot))
+    except (FileNotFoundError, NotADirectoryError):
+        return False  # adopted by somebody this very moment, or no slot at all
 
 
 def _exchange(connection: stream.Stream, reader: messages.Reader, request: Answer) -> Answer:

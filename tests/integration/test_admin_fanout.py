@@ -34,6 +34,7 @@ class Place:
 
     def path(self, slot: int) -> Path:
         (self.spool / f"slot-{slot:03d}").mkdir()
+        (self.spool / f"slot-{slot:03d}" / "segment-0000000001.log").touch()
         return self.run / f"slot-{slot:03d}.sock"
 
     def worker(self, slot: int, answer: Answer) -> None:
@@ -88,12 +89,17 @@ def test_answers_come_in_slot_order_whoever_is_first(place: Place) -> None:
 
 def test_slots_are_those_of_the_spool_and_of_the_page(place: Place) -> None:
     place.worker(0, lambda request: {"slot": 0})
-    (place.spool / "slot-002").mkdir()
+    for name in ("slot-002", "slot-003", "slot-004"):
+        (place.spool / name).mkdir()
+    (place.spool / "slot-002" / "segment-0000000001.log").touch()
+    (place.spool / "slot-003" / "adopted-7").mkdir()
+    (place.spool / "slot-004" / "bodies").mkdir()  # no journal: left behind empty
+    (place.spool / "slot-006").touch()
     for name in ("slot-2", "slot-0022", "adopted-1", "master.lock"):
         (place.spool / name).mkdir()
     place.page.claim(5, 0.0)
-    assert run(place.fanout.slots) == [0, 2, 5]
-    assert ask(place) == ([{"slot": 0}], [2, 5])
+    assert run(place.fanout.slots) == [0, 2, 3, 5]
+    assert ask(place) == ([{"slot": 0}], [2, 3, 5])
 
 
 def test_a_spool_that_cannot_be_read_is_no_empty_queue(place: Place) -> None:

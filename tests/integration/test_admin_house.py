@@ -151,7 +151,8 @@ def test_verbs_change_mail_in_every_slot(house: Callable[..., House]) -> None:
 
 def test_a_slot_that_does_not_answer_is_named(house: Callable[..., House]) -> None:
     one, _ = started(house("one_is_deaf", "run_admin"))
-    (one.folder / "spool/slot-005").mkdir()  # mail nobody holds
+    (one.folder / "spool/slot-005").mkdir()
+    (one.folder / "spool/slot-005/segment-0000000001.log").touch()  # mail nobody holds
     status, page = one.ask("/api/v1/queue")
     assert status == 200 and page["incomplete"] == [1, 5]
     assert [row["id"] for row in page["rows"]] == ids(0, 10, 20, 30, 40)

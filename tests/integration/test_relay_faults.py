@@ -230,10 +230,13 @@ def test_an_adoption_that_breaks_off_strands_nothing(relay: Callable[..., RelayP
     """Takes over 10 s: a slot is left alone so long because its worker may be on its way back."""
     box = Mailbox()
     one = relay(next_hop=f"127.0.0.1:{box.port}", workers=2).start()
+    clients = [smtplib.SMTP("127.0.0.1", one.port) for _ in range(10)]  # kept open, so both workers have some
     for n in range(20):
-        with smtplib.SMTP("127.0.0.1", one.port) as client:
-            client.sendmail("a@x.example", f"b{n}@x.example", "Subject: x\r\n\r\nx\r\n")
+        clients[n % 10].sendmail("a@x.example", f"b{n}@x.example", "Subject: x\r\n\r\nx\r\n")
+    for client in clients:
+        client.quit()
     assert one.stop() == 0
+    assert len(list((one.folder / "spool").glob("slot-*/segment-*.log"))) == 2
     one.config.write_text(one.config.read_text().replace("workers = 2", "workers = 1"))
     with box:
         one.start(program=[sys.executable, STUMBLING, one.config, "adopt"])
