@@ -100,7 +100,7 @@ def run(
 def _load(relay: RelayProcess, folder: Path, messages: int, sessions: int, seed: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [*PROGRAM, "bench", "--to", f"127.0.0.1:{relay.port}", "--messages", str(messages), "--sessions", str(sessions),
-         "--size", "3KB", "--seed", str(seed), "--pairs", str(folder / "accepted"), "--json"],
+         "--size", "5KB", "--seed", str(seed), "--pairs", str(folder / "accepted"), "--json"],
         stdout=(folder / "bench.json").open("wb"), stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
