@@ -205,7 +205,7 @@ def test_an_unfinished_line_costs_no_more_than_a_line() -> None:
     machine = begun()
     for _ in range(100):
         drive(machine, b"x" * 60_000)
-        assert len(machine._lines._octets) <= MAX_LINE
+        assert len(machine.lines._octets) <= MAX_LINE
     drive(machine, b"\r")
     drive(machine, b"\n")
     assert machine.take_output() == b"500 5.5.2 Line too long\r\n"
