@@ -224,14 +224,17 @@ def decode_frame(octets: bytes, at: int, offset: int, header: SegmentHeader | No
 
 
 def guess_frame(octets: bytes) -> tuple[bytes, bytes] | None:
-    """(id, envelope octets) as a frame with a wrong CRC claims them: only to show an operator, never to act upon."""
-    if len(octets) < FRAME_HEADER or octets[8] != MESSAGE:
-        return None
-    size = head_size(octets)
-    if not size or size > len(octets):
+    """(id, envelope octets) as a frame with a wrong CRC claims them: only to show an operator, never to act upon.
+
+    It asks for nothing but an envelope: what is wrong may be any other octet, the kind of the frame as well.
+    """
+    if len(octets) < FRAME_HEADER:
         return None
     fields = _FRAME.unpack_from(octets)
-    return fields[14], octets[FRAME_HEADER : FRAME_HEADER + fields[10]]
+    end = FRAME_HEADER + fields[10]
+    if not FRAME_HEADER < end <= min(len(octets), FRAME_HEADER + MAX_HEAD):
+        return None
+    return fields[14], octets[FRAME_HEADER:end]
 
 
 def content_crc(parts: Iterable[bytes]) -> int:

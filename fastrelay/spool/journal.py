@@ -229,20 +229,19 @@ class Journal:
 
     def _write_aborts(self) -> None:
         """The ABORTs due, synced into a fresh segment; while this fails nothing else is written."""
-        aborts = self._aborts
         self._open()
         fresh = self._segment
         assert fresh is not None
+        aborts, self._aborts = self._aborts, []
         try:
             self._append(aborts, sum(frame.octets for frame in aborts), True)
         except OSError:
-            self._aborts = aborts  # those of the fresh segment void nothing: it holds no message
+            self._aborts = aborts  # without the one of the fresh segment, which would void nothing: it holds no message
             with contextlib.suppress(OSError):
                 self._disk.remove(fresh.path)
                 del self.news[-2:]  # opened and closed: nobody need hear of it
                 self._disk.close(self._fd)
             raise
-        self._aborts = []
 
     def close(self) -> None:
         """Stop writing. The descriptor of the open segment is the reading side's to close."""

@@ -39,12 +39,14 @@ class TellingDisk(Disk):
     """The real disk, which writes down each verb that changes something, and fails those it is told to.
 
     deeds: (verb, file name) in order. fail(verb, name): an OSError to raise, or None. before: called before each deed.
+    short: the next writes take so many octets, one each.
     """
 
     def __init__(self) -> None:
         self.deeds: list[tuple[str, str]] = []
         self.fail: Callable[[str, str], OSError | None] = lambda verb, name: None
         self.before: Callable[[str, str], None] = lambda verb, name: None
+        self.short: list[int] = []
         self.cold = False  # reading without waiting is refused
         self.room: Space | None = None
         self.asked = 0
@@ -78,6 +80,8 @@ class TellingDisk(Disk):
 
     def write(self, fd: int, parts: Sequence[bytes]) -> int:
         self._deed("write", self._names.get(fd, ""))
+        if self.short:
+            parts = [b"".join(parts)[: self.short.pop(0)]]
         return super().write(fd, parts)
 
     def sync(self, target: int | str) -> None:

@@ -105,3 +105,12 @@ def test_a_guess_reads_what_a_damaged_message_claims() -> None:
     assert guess_frame(bytes(octets)) == (IDENT, b"envelope")
     assert guess_frame(bytes(octets[:85])) is None
     assert guess_frame(b"\xff" * 200) is None
+
+
+def test_a_guess_survives_a_wrong_bit_wherever_it_reads_nothing() -> None:
+    octets = written(message(state=b"state"))
+    reads = {*range(32, 36), *range(48, 64), *range(FRAME_HEADER, FRAME_HEADER + 8)}  # its size, the id, itself
+    for bit in range(8 * len(octets)):
+        damaged = bytearray(octets)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert (guess_frame(bytes(damaged)) == (IDENT, b"envelope")) == (bit // 8 not in reads), bit
