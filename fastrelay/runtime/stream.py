@@ -28,6 +28,7 @@ from fastrelay.runtime import clock
 
 READ, WRITE = 1, 2
 BUFFER = 64 * 1024
+_PLAIN_RECV = socket.socket.recv_into
 _NOWAIT = socket.MSG_DONTWAIT
 _NOWAIT_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BIND_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, so 28,000 is no limit per source
@@ -125,7 +126,7 @@ class Stream:
         try:
             if self._tls is not None and self._tls.pending():
                 return False
-            sock.recv_into(_buffer, 1, _NOWAIT | socket.MSG_PEEK)
+            _PLAIN_RECV(sock, _buffer, 1, _NOWAIT | socket.MSG_PEEK)  # below TLS: SSLSocket.recv_into takes no flags
         except BlockingIOError:
             return True
         except (OSError, ValueError):
@@ -289,6 +290,34 @@ class Stream:
         if not self.closed:
             with contextlib.suppress(OSError):  # the peer was faster; close is all that is left
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
+    def linger(self, octets: int, seconds: float) -> None:
+        """Close so that the peer can read what was written last although it still sends.
+
+        A socket closed over octets nobody has read answers with RST, and the peer's last reply may be lost with it
+        (RFC 1122 4.2.2.13). So: no more from us, then what still comes is read and thrown away until the peer closes,
+        at most `octets` of it and `seconds` long; 0 seconds: only what is there, without waiting. `perish` ends it.
+        """
+        if self.closed:
+            return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)  # from here on a TLS layer is out of the way
+            self.expire_in(seconds)
+            while octets > 0:
+                try:
+                    count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
+                except BlockingIOError:
+                    if seconds <= 0.0:
+                        break
+                    self._wait(self._reader)
+                    continue
+                if count == 0:
+                    break
+                octets -= count
+        except (OSError, PeerTimeout):
+            pass  # the peer is gone or was given its time: close is all that is left
+        finally:
             self.close()
 
     def close(self) -> None:

@@ -110,6 +110,89 @@ def test_an_idle_connection_the_peer_closed_is_not_quiet(serve: Callable[..., in
     client.close()
 
 
+LAST = b"421 4.7.0 Enough\r\n"
+
+
+def to_the_end(client: socket.socket) -> bytes:
+    """What a blocking client still hears, in a thread of its own so that the loop can serve it."""
+
+    def hear() -> bytes:
+        heard = b""
+        while octets := client.recv(65536):
+            heard += octets
+        return heard
+
+    octets: bytes = tasks.in_thread(hear)
+    return octets
+
+
+@pytest.mark.parametrize("count", [0, 1, 200_000])
+def test_lingering_lets_the_peer_read_the_last_word_though_it_still_sent(serve: Callable[..., int], count: int) -> None:
+    sent, closed = tasks.Event(), tasks.Event()
+
+    def say_and_go(peer: Stream) -> None:
+        sent.wait(20.0)
+        peer.write(LAST)
+        peer.linger(1_000_000, 60.0)
+        assert peer.closed
+        closed.set()
+
+    with socket.create_connection(("127.0.0.1", serve(say_and_go))) as client:
+        client.settimeout(20.0)
+        tasks.in_thread(client.sendall, b"y" * count)
+        sent.set()
+        assert to_the_end(client) == LAST, "and the end, not a reset"
+    assert closed.wait(20.0)
+
+
+def test_lingering_over_tls_is_in_plain_octets(serve: Callable[..., int], tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "mx.test")
+    server = tls.server_context(cert, key)
+    sent, closed = tasks.Event(), tasks.Event()
+
+    def say_and_go(peer: Stream) -> None:
+        peer.start_tls(server, server_side=True)
+        sent.wait(20.0)
+        peer.write(LAST)
+        peer.linger(1_000_000, 60.0)
+        closed.set()
+
+    client = stream.connect("127.0.0.1", serve(say_and_go))
+    client.expire_in(20.0)
+    client.start_tls(tls.client_context(verify=False), server_side=False)
+    client.write(b"y" * 100_000)
+    sent.set()
+    assert read_exactly(client, len(LAST)) == LAST
+    assert client.read() == b"", "the end, not a reset"
+    client.close()
+    assert closed.wait(20.0)
+
+
+@pytest.mark.parametrize("how", ["octets", "time", "at once", "perish"])
+def test_lingering_is_bounded(serve: Callable[..., int], how: str) -> None:
+    octets, seconds = {"octets": (1, 600.0), "time": (10**9, 0.01), "at once": (10**9, 0.0)}.get(how, (10**9, 600.0))
+    lingering: list[Stream] = []
+    closed = tasks.Event()
+
+    def linger(peer: Stream) -> None:
+        peer.read()
+        lingering.append(peer)
+        peer.linger(octets, seconds)
+        closed.set()
+
+    client = stream.connect("127.0.0.1", serve(linger))
+    client.expire_in(20.0)
+    client.write(b"x")
+    assert client.read() == b"", "our side is closed at once"
+    if how == "octets":
+        client.write(b"y")
+    if how == "perish":
+        assert not closed.wait(0.0)
+        lingering[0].perish()
+    assert closed.wait(20.0)
+    client.close()
+
+
 def test_connecting_to_a_closed_port_says_so() -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
@@ -171,6 +254,11 @@ def test_tls_both_sides_and_large_writes(serve: Callable[..., int], tmp_path: Pa
     client.write(sent)
     assert read_exactly(client, len(sent)) == sent
     assert client.tls is not None and client.tls.version() in ("TLSv1.2", "TLSv1.3")
+    assert client.is_quiet(), "an idle connection in TLS may be used again"
+    client.write(b"more")
+    while client.is_quiet():
+        tasks.run_loop_once()
+    assert client.read() == b"more"
     client.close()
 
 
