@@ -35,6 +35,7 @@ class Dialogue:
         "recipients",
         "refused",
         "state",
+        "surplus",
         "terms",
         "tls",
     )
@@ -55,6 +56,7 @@ class Dialogue:
         self.recipients: dict[str, Recipient] = {}  # accepted, by address: twice the same is one
         self.errors = 0  # since the last message taken
         self.over = ""
+        self.surplus = False  # at the end of the dialogue octets were there that nobody will look at
 
     # -- answers --------------------------------------------------------------------------------------------------
 
@@ -104,9 +106,10 @@ class Dialogue:
             self.end(why)
 
     def end(self, why: str) -> None:
-        """Nothing more is read; `over` says why."""
+        """Nothing more is looked at; `over` says why."""
         self.state = _ON_CLOSE[self.state]
         self.over = why
+        self.surplus = self.lines.pending
         self.lines.clear()
         self.forget()
 

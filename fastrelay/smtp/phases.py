@@ -69,6 +69,8 @@ SERVER_COMMAND_SECONDS = 300.0  # RFC 5321 4.5.3.2.7: at least 5 minutes for the
 SERVER_BLOCK_SECONDS = 180.0  # the client's own wait for a block to be taken is 3 minutes (4.5.3.2.5): no block
 # comes later than that from a peer that keeps the rules
 SERVER_CLOSING_SECONDS = 10.0  # for a last reply (421, 221) to leave; no RFC: the connection ends either way
+SERVER_LINGER_SECONDS = 2.0  # after a last reply to a client that may still send: time for it to read the reply and
+# close (no RFC; two retransmissions of a lost segment)
 
 CLIENT_SECONDS: dict[Phase, float] = {
     Phase.CONNECT: 30.0,  # no RFC figure; Linux gives up after 127 s, the next host should have its turn before

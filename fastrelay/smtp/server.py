@@ -40,7 +40,8 @@ _Asking = TypeVar("_Asking", Mail, Rcpt, Content, StartTls)
 
 
 class Server(Dialogue):
-    """One connection. For its owner to read: state, helo, extended, tls, mail, recipients, size, errors, over."""
+    """One connection. For its owner to read: state, helo, extended, tls, mail, recipients, size, errors, over,
+    surplus."""
 
     __slots__ = ()
 

@@ -15,11 +15,7 @@ from tests.peers import dialogue
 from tests.peers.dialogue import Dialogue
 from tests.peers.front_desk import HOSTNAME, FakeLedger, FakeLog
 
-DIALOGUES = [
-    dialogue.read(path)
-    for path in sorted((Path(__file__).parent / "server").glob("*.txt"))
-    if path.stem != "size_endless"  # cut off while the client still sends: the kernel may drop the 421 with the rest
-]
+DIALOGUES = [dialogue.read(path) for path in sorted((Path(__file__).parent / "server").glob("*.txt"))]
 
 
 @pytest.fixture(autouse=True)

@@ -295,6 +295,54 @@ def test_a_broken_house_is_loud_and_gives_every_place_back(
     assert [str(error) for error in crashes] == ["no such row"] and set(here.ledger.held.values()) == {0}
 
 
+# -- the last word ----------------------------------------------------------------------------------------------------
+
+
+def blast(sock: socket.socket, octets: bytes) -> bytes:
+    """Send all, then hear all, as a blocking client in a thread of its own. ConnectionError where a reset takes it."""
+    sock.settimeout(20.0)
+
+    def play() -> bytes:
+        sock.sendall(octets)
+        heard = b""
+        while came := sock.recv(65536):
+            heard += came
+        return heard
+
+    heard: bytes = tasks.in_thread(play)
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("octets", "last"),
+    [
+        (EHLO + b"RSET\r\n" * 40_000, b"554 5.5.0 "),
+        (b"NOPE\r\n" * 40_000, b"421 4.7.0 "),
+        (b"BDAT 500000 LAST\r\n" + b"x" * 500_000, b"502 5.5.1 "),
+        (b"QUIT\r\n" + b"x" * 300_000, b"221 2.0.0 "),
+    ],
+    ids=["ahead", "errors", "bdat", "quit"],
+)
+def test_a_client_that_keeps_sending_still_hears_why_it_ends(
+    house: Callable[..., House], octets: bytes, last: bytes
+) -> None:
+    here = house()
+    with socket.create_connection(here.name) as client:
+        assert blast(client, octets).splitlines()[-1].startswith(last)
+    until(lambda: here.door.sessions == 0)
+
+
+def test_who_lingers_holds_a_place_and_delays_no_drain(house: Callable[..., House]) -> None:
+    here = house()
+    client = here.client()
+    client.write(EHLO + b"NOOP\r\n")
+    assert rest(client).startswith("554 5.5.0")
+    loop_turns()
+    assert here.door.sessions == 1 and here.ledger.held[LimitKey("listener", ("127.0.0.1:2525",))] == 1
+    here.door.drain(1000.0)
+    assert here.door.sessions == 0 and set(here.ledger.held.values()) == {0}
+
+
 # -- deadlines --------------------------------------------------------------------------------------------------------
 
 TIMEOUT = "421 4.4.2 relay.example Nothing came in time, closing\r\n"

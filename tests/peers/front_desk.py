@@ -150,6 +150,7 @@ class ScriptStream:
         self.deadlines: list[tuple[str, float]] = []  # as set, "in" seconds or "at" an instant
         self.ended = False  # the reader has seen the end
         self.closed = False
+        self.lingered: list[tuple[int, float]] = []
         self.perished = 0
         self._chunks = list(chunks)
 
@@ -182,6 +183,13 @@ class ScriptStream:
 
     def expire_at(self, deadline: float) -> None:
         self.deadlines.append(("at", deadline))
+
+    def is_quiet(self) -> bool:
+        return not self._chunks
+
+    def linger(self, octets: int, seconds: float) -> None:
+        self.lingered.append((octets, seconds))
+        self.closed = True
 
     def perish(self) -> None:
         self.perished += 1

@@ -1,13 +1,14 @@
 """session.py on a stream that plays a script: what reaches the house, when 250 is said, how long a client may take."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
 from fastrelay.reception import session as module
-from fastrelay.reception.session import HOLD, Session
+from fastrelay.reception.session import HOLD, LINGER, Session
 from fastrelay.runtime import clock
 from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, Taken, desk_of
 
@@ -304,3 +305,54 @@ def test_cut_wakes_whoever_waits_for_the_client() -> None:
     one.run()
     assert one.stream.perished == 1 and one.intake.messages == []
     assert one.answers[-1] == "421 4.3.2 relay.example Closing, come back later"
+
+
+# -- the last word ----------------------------------------------------------------------------------------------------
+
+WAIT = [(LINGER, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lingered"),
+    [
+        ([EHLO, b"QUIT\r\n"], []),
+        ([EHLO], []),  # the client closes
+        ([b"GET / HTTP/1.1\r\nHost: x\r\n"], []),  # nothing is said to who speaks something else
+        ([EHLO, b"QUIT\r\nMAIL FROM:<>\r\n"], WAIT),
+        ([EHLO + b"MAIL FROM:<>\r\n"], WAIT),
+        ([EHLO, b"BDAT 5 LAST\r\nabcde"], WAIT),
+        ([b"NOPE\r\n"] * 20, WAIT),
+        ([EHLO, PeerTimeout("silence")], []),
+        ([*OPENING, PeerTimeout("too slow"), b"y"], WAIT),
+    ],
+    ids=["quit", "gone", "foreign", "behind quit", "ahead", "bdat", "errors", "silence", "drips"],
+)
+def test_a_stream_lingers_only_where_the_client_may_still_send(chunks: list[Any], lingered: list[Any]) -> None:
+    one = visit(chunks)
+    assert one.stream.lingered == lingered and one.stream.closed
+
+
+def test_a_house_that_closes_waits_for_nobody_to_read() -> None:
+    one = Visit([])
+
+    def leave() -> Exception:
+        one.session.leave()
+        return PeerTimeout("woken")
+
+    one.stream = ScriptStream([EHLO, leave, b"MAIL FROM:<>\r\n"])
+    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.run()
+    assert one.stream.lingered == [(LINGER, 0.0)] and one.answers[-1].startswith("421 4.3.2")
+
+
+@pytest.mark.parametrize("end", [Session.leave, Session.cut])
+def test_a_house_that_closes_ends_who_only_lingers(end: Callable[[Session], None]) -> None:
+    one = Visit([EHLO + b"NOOP\r\n"])
+    lingered = one.stream.linger
+
+    def linger(octets: int, seconds: float) -> None:
+        end(one.session)
+        lingered(octets, seconds)
+
+    one.stream.linger = linger  # type: ignore[method-assign]
+    assert one.run().stream.perished == 1
