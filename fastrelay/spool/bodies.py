@@ -9,21 +9,16 @@ also where that lies in an adopted slot. Files no frame names are removed at the
 import contextlib
 import os
 import zlib
-from collections.abc import Callable
-from typing import Any
 
 from fastrelay.errors import Impossible
 from fastrelay.mail import ident as idents
 from fastrelay.spool.budget import Budget
-from fastrelay.spool.committer import shortage
-from fastrelay.spool.disk import Disk, How, Kind
+from fastrelay.spool.disk import Disk, How, Kind, shortage
+from fastrelay.spool.pace import Away
 from fastrelay.spool.slots import BODIES
 
 BLOCK = 256 * 1024  # octets written or read at once: a hand-over to a thread costs 100 us, writing these some 80
 _COALESCE = 16 * 1024  # smaller chunks are joined: a client that sends octet by octet costs no more than its content
-
-Away = Callable[..., Any]
-"""Runs function(*args) where it may block (a native thread), waits for its end whatever happens, gives its result."""
 
 
 def write_all(disk: Disk, fd: int, octets: bytes) -> None:

@@ -1,8 +1,7 @@
 """Between the tasks and the journal: gathers what waits into batches, one trip to the disk for each.
 
 Two committers with one face. `Committer` works in the caller's thread, at once: for a stopped spool and for tests.
-`ThreadedCommitter` keeps one native thread per journal, woken by a lock and waking the event loop by a bell (measured
-80 us a round trip against 115-140 us through a thread pool); while it is at the disk, the next batch gathers.
+`ThreadedCommitter` (journal_thread.py) gathers the next batch while a native thread is at the disk with this one.
 
 Promises: a group is in one batch, whole, or nowhere; groups are written in the order given. Records ride: with the next
 batch, or after 5 ms by themselves, synced within completion_sync; they are never lost to a failed write, but written
@@ -10,52 +9,19 @@ again elsewhere. After a failure the disk is tried once a second; meanwhile grou
 Trips come back in order through `settle`, on the loop: what was written, what failed, which segments opened and closed.
 """
 
-import errno
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from fastrelay.errors import FastrelayError, Impossible, MachineShort
-from fastrelay.runtime import clock, tasks
-from fastrelay.spool.format import MAX_BATCH_FRAMES, MAX_BATCH_MESSAGES, MESSAGE
+from fastrelay.errors import FastrelayError, MachineShort
+from fastrelay.runtime import clock
+from fastrelay.spool.disk import shortage
+from fastrelay.spool.format import MAX_BATCH_FRAMES, MAX_BATCH_MESSAGES
 from fastrelay.spool.frames import Frame
-from fastrelay.spool.journal import Journal, News
+from fastrelay.spool.journal import Journal
+from fastrelay.spool.trip import Group, Trip
 
-RIDE = 0.005  # seconds a record waits for a batch to ride with
 _BARRIERS = 64  # each takes 2,048 records along
 RETRY = 1.0  # seconds between tries of a failing disk
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class Group:
-    """Frames that are on disk together or not at all. No frames: a barrier, done when all before it is synced.
-
-    place: where a task waits, None when none does. keep: on failure written again later instead of failing.
-    """
-
-    __slots__ = ("error", "frames", "keep", "messages", "octets", "place")
-
-    def __init__(self, frames: Sequence[Frame], *, keep: bool = False) -> None:
-        self.frames = frames
-        self.octets = sum([frame.octets for frame in frames])
-        self.messages = sum([frame.kind == MESSAGE for frame in frames])
-        self.place: tasks.Parking | None = None
-        self.error: FastrelayError | None = None
-        self.keep = keep
-
-
-class Trip:
-    """One visit to the disk. error: why it failed (then no group is on disk). synced: nothing written awaits a sync."""
-
-    __slots__ = ("error", "groups", "news", "records", "seconds", "synced")
-
-    def __init__(self, groups: list[Group], records: list[Frame]) -> None:
-        self.groups = groups
-        self.records = records
-        self.news: list[News] = []
-        self.error: FastrelayError | None = None
-        self.synced = False
-        self.seconds = 0.0
 
 
 class Committer:
@@ -221,7 +187,8 @@ class Committer:
         for group in trip.groups:
             group.error = error
 
-    def _seal(self) -> None:
+    def _visit_to_seal(self) -> Trip:
+        """Finish the open segment."""
         trip = Trip([], [])
         try:
             self._journal.seal()
@@ -229,181 +196,10 @@ class Committer:
             self._throw_back(trip, shortage(error))
         trip.synced = self._journal.sound
         trip.news, self._journal.news = self._journal.news, []
+        return trip
+
+    def _seal(self) -> None:
+        trip = self._visit_to_seal()
         self._settle(trip)
         if trip.error is not None:
             raise trip.error
-
-
-class ThreadedCommitter(Committer):
-    """With a native thread. Only the loop's thread calls the face; only the native one visits the disk."""
-
-    def __init__(self, journal: Journal, settle: Callable[[Trip], None], completion_sync: float) -> None:
-        super().__init__(journal, settle)
-        self._completion_sync = completion_sync
-        self._wanted = threading.Lock()  # released: there is something to do
-        self._wanted.acquire()
-        self._write_now = self._sync_now = self._seal_now = self._closing = False
-        self._called = False  # the thread is sent for at the end of this turn
-        self._away = False  # it was woken, and has not been heard of since
-        self._returned = False  # it has nothing more to do
-        self._done: deque[Trip] = deque()
-        self._bell = tasks.Bell(self._hear)
-        self._ride_alarm: tasks.Alarm | None = None
-        self._sync_alarm: tasks.Alarm | None = None
-        self._ended = tasks.Event()
-        self._thread = tasks.start_native_thread("spool-journal", self._run)
-
-    # -- on the loop ------------------------------------------------------------------------------------------------
-
-    def submit(self, group: Group) -> None:
-        """Write `group` with whatever else waits, and park until it is on stable storage.
-
-        A kill that arrives meanwhile is put off until the task waits next: what was committed is never left unowned.
-        """
-        place = group.place = tasks.Parking()
-        self._queue.append(group)
-        if not self._away and not self._called:
-            self._call()
-        killed = False
-        while True:
-            try:
-                place.wait()
-                break
-            except tasks.TaskExit:
-                killed = True
-        if killed:
-            tasks.kill(tasks.current())
-        if group.error is not None:
-            raise group.error.with_traceback(None)  # shared by all who fail: none keeps the frames of another
-
-    def hand(self, group: Group) -> None:
-        """Write `group` soon; nobody waits for it."""
-        self._queue.append(group)
-        self._call()
-
-    def ride(self, record: Frame) -> None:
-        """Write `record` with the next batch, in 5 ms at most."""
-        self._riding.append(record)
-        if self._ride_alarm is None:
-            self._ride_alarm = tasks.Alarm(RIDE, self._ride_now)
-
-    def write_records(self) -> None:
-        """Write what rides now, without a sync."""
-        self._write_now = True
-        self._call()
-
-    def finish(self) -> None:
-        """Write, sync, seal; waits. MachineShort when the disk does not let us."""
-        self._settle_all()
-        self._seal_now = True
-        self._call()
-        self.submit(Group(()))
-
-    def close(self) -> None:
-        """Let the thread end after its present visit, and wait for that."""
-        if self._closing:
-            return
-        self._closing = True
-        self._wake()
-        self._ended.wait()
-        self._thread.join()
-        for alarm in (self._ride_alarm, self._sync_alarm):
-            if alarm is not None:
-                alarm.close()
-        self._bell.close()
-        super().close()
-
-    def _call(self) -> None:
-        """Send the thread to the disk at the end of this turn, with all that has gathered by then."""
-        if not self._away and not self._called:
-            self._called = True
-            tasks.soon(self._depart)
-
-    def _depart(self) -> None:
-        self._called = False
-        if not self._away:
-            self._away = True
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._wanted.locked():
-            self._wanted.release()
-
-    def _ride_now(self) -> None:
-        assert self._ride_alarm is not None
-        self._ride_alarm.close()
-        self._ride_alarm = None
-        if self._riding:
-            self._write_now = True
-            self._call()
-
-    def _sync_soon(self) -> None:
-        assert self._sync_alarm is not None
-        self._sync_alarm.close()
-        self._sync_alarm = None
-        if self._unsynced:
-            self._sync_now = True
-            self._call()
-
-    def _hear(self) -> None:
-        if self._returned:
-            self._returned = self._away = False
-            if self._queue or self._write_now or self._sync_now or self._seal_now:
-                self._depart()
-        while self._done:
-            trip = self._done.popleft()
-            self._settle(trip)
-            for group in trip.groups:
-                if group.place is not None:
-                    group.place.wake()
-            if not trip.synced and trip.error is None and self._sync_alarm is None:
-                self._sync_alarm = tasks.Alarm(max(self._completion_sync - RIDE, 0.0), self._sync_soon)
-        if self._closing and not self._thread.is_alive():
-            self._ended.set()
-
-    # -- in the native thread ---------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        try:
-            while not self._closing:
-                self._wanted.acquire(timeout=RETRY if self._failing is not None else -1)
-                self._work()
-                self._returned = True
-                self._bell.ring()
-        except BaseException as error:
-            self._break(error)
-        self._bell.ring()
-
-    def _work(self) -> None:
-        if self._seal_now:
-            self._seal_now = False
-            self._seal_in_thread()
-        write = self._write_now or bool(self._queue) or self._failing is not None
-        sync, self._sync_now, self._write_now = self._sync_now, False, False
-        if write or sync:
-            trip = self._visit(sync)
-            if trip is not None:
-                self._done.append(trip)
-
-    def _seal_in_thread(self) -> None:
-        trip = Trip([], [])
-        try:
-            self._journal.seal()
-        except OSError as error:
-            self._throw_back(trip, shortage(error))
-        trip.synced = self._journal.sound
-        trip.news, self._journal.news = self._journal.news, []
-        self._done.append(trip)
-
-    def _break(self, error: BaseException) -> None:
-        """A bug of ours: everyone who waits hears it, nothing is written any more."""
-        broken = Impossible(f"the journal's thread ended: {error!r}")
-        self._failing, self._retry_at = broken, clock.NEVER
-        tasks.on_crash("spool-journal", error)
-
-
-def shortage(error: OSError) -> MachineShort:
-    detail = f"{error.strerror or error}"
-    if error.errno in _FULL:
-        return MachineShort("Insufficient system storage", code=452, enhanced="4.3.1", detail=detail)
-    return MachineShort("Temporary failure while storing the message", code=451, enhanced="4.3.0", detail=detail)

@@ -12,8 +12,11 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fastrelay.errors import MachineShort
+
 MAX_BUFFERS = 1000  # per gather write: the kernel refuses 1,025 (UIO_MAXIOV is 1,024)
 _NO_NOWAIT = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})  # file systems and kernels without RWF_NOWAIT
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class How(enum.Enum):
@@ -163,3 +166,11 @@ def _name(entry: "os.DirEntry[str]") -> Name | None:
     if entry.is_dir(follow_symlinks=False):
         return Name(entry.name, Kind.DIRECTORY, 0)
     return Name(entry.name, Kind.OTHER, 0)
+
+
+def shortage(error: OSError) -> MachineShort:
+    """What an error of the disk means to a sender: full is 452 4.3.1, anything else 451 4.3.0."""
+    detail = f"{error.strerror or error}"
+    if error.errno in _FULL:
+        return MachineShort("Insufficient system storage", code=452, enhanced="4.3.1", detail=detail)
+    return MachineShort("Temporary failure while storing the message", code=451, enhanced="4.3.0", detail=detail)

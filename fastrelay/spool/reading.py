@@ -5,19 +5,29 @@ goes to quarantine, once, and stays damaged: visible, held, never sent.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fastrelay.errors import SpoolDamaged
 from fastrelay.mail import ident as idents
-from fastrelay.spool.bodies import Away, Bodies
-from fastrelay.spool.committer import shortage
-from fastrelay.spool.disk import Disk
+from fastrelay.mail.envelope import Envelope
+from fastrelay.spool.bodies import Bodies
+from fastrelay.spool.disk import Disk, shortage
 from fastrelay.spool.format import DAMAGED, FILE, MESSAGE
 from fastrelay.spool.frames import Found, decode_frame
+from fastrelay.spool.pace import Away
 from fastrelay.spool.quarantine import Quarantine
 from fastrelay.spool.recovery import LOST
 from fastrelay.spool.register import Held
 from fastrelay.spool.scan import body_matches
 from fastrelay.spool.segment import Segment, Shelf
+
+
+class Message(NamedTuple):
+    """A message as it goes out. parts: prefix, then content, in order. size: octets of both."""
+
+    envelope: Envelope
+    parts: list[bytes]
+    size: int
 
 
 class Reader:

@@ -17,10 +17,11 @@ from fastrelay.mail import ident as idents
 from fastrelay.mail import state as states
 from fastrelay.mail.state import State
 from fastrelay.runtime import tasks
-from fastrelay.spool.committer import Committer, Group, Trip
+from fastrelay.spool.committer import Committer
 from fastrelay.spool.format import DONE, FILE, UPDATE
 from fastrelay.spool.frames import Frame, join_marks
 from fastrelay.spool.register import Held, Register
+from fastrelay.spool.trip import Arrival, Group, Trip
 
 
 class Change(NamedTuple):
@@ -188,12 +189,6 @@ class Records:
         held = self._register.forget(ident)
         path = self._forgotten(ident, held)
         return path if held.flags & FILE else ""
-
-
-class Arrival(Group):
-    """A new message, first among its frames, and the records that belong to it."""
-
-    __slots__ = ()
 
 
 def without(current: State, before: State, failed: State) -> State:

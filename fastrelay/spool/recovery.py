@@ -16,12 +16,13 @@ import msgspec
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail import state as states
 from fastrelay.runtime import clock
-from fastrelay.spool.bodies import Away, Bodies
+from fastrelay.spool.bodies import Bodies
 from fastrelay.spool.disk import Disk, How
 from fastrelay.spool.format import ABORT, DAMAGED, DONE, FILE, FRAME_HEADER, MAX_BATCH_FRAMES, MESSAGE
 from fastrelay.spool.frames import Entry as IndexEntry
 from fastrelay.spool.frames import Found, Frame, guess_frame, join_marks
 from fastrelay.spool.index import decode_index, entry_of, is_whole
+from fastrelay.spool.pace import Away
 from fastrelay.spool.quarantine import Quarantine
 from fastrelay.spool.register import Register, place
 from fastrelay.spool.replay import Replay

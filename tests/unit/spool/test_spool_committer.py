@@ -11,10 +11,11 @@ from fastrelay.errors import MachineShort
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail.ident import IdentSource
 from fastrelay.runtime import tasks
-from fastrelay.spool.committer import Group, ThreadedCommitter, Trip
 from fastrelay.spool.format import MAX_BATCH_MESSAGES, MESSAGE, UPDATE
 from fastrelay.spool.frames import Frame
 from fastrelay.spool.journal import Journal
+from fastrelay.spool.journal_thread import ThreadedCommitter
+from fastrelay.spool.trip import Group, Trip
 from tests.peers.strongbox import KIB, TellingDisk, envelope, finished, until
 
 IDS = IdentSource()

@@ -13,10 +13,10 @@ from fastrelay.mail import envelope as envelopes
 from fastrelay.mail import state as states
 from fastrelay.mail.state import State, Waiting
 from fastrelay.spool import scan as scanning
-from fastrelay.spool.committer import Group
 from fastrelay.spool.format import DONE as DONE_FRAME
 from fastrelay.spool.format import MESSAGE, UPDATE
 from fastrelay.spool.frames import Frame
+from fastrelay.spool.trip import Group
 from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, flip, frames, later, octets_of
 
 

@@ -76,6 +76,7 @@ def test_many_tasks_on_one_store(
     crashes: list[BaseException] = []
     monkeypatch.setattr(tasks, "on_crash", lambda name, error: crashes.append(error))
     monkeypatch.setattr("fastrelay.spool.committer.RETRY", 0.01)
+    monkeypatch.setattr("fastrelay.spool.journal_thread.RETRY", 0.01)
     disk = TellingDisk()
     box = Box(tmp_path, disk=disk, threaded=True, segment_size=128 * KIB, inline_limit=30 * KIB, completion_sync=0.01)
     box.start()
