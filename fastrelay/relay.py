@@ -125,8 +125,7 @@ class Relay:
         self._expirers = 0
         self._draining = False
         self._errands_done = tasks.Event()
-        scheduler.unrouted, scheduler.ready, scheduler.expired = self.unrouted, self.runners.ready, self.expired
-        scheduler.put_off = self.put_off
+        scheduler.attach(unrouted=self.unrouted, ready=self.runners.ready, expired=self.expired, put_off=self.put_off)
 
     # -- where to ---------------------------------------------------------------------------------------------------
 

@@ -29,14 +29,12 @@ class House:
         self.spool = MemorySpool()
         self.asked: list[str] = []
         self.unrouted: Callable[[str], None] = self.asked.append
-        self.schedule = Scheduler(
-            lambda site: Settings(),
+        self.schedule = Scheduler(lambda site: Settings(), clock=self.clock, later=lambda function: function())
+        self.schedule.attach(
             unrouted=lambda domain: self.unrouted(domain),
             ready=lambda lane: None,
             expired=lambda item: None,
             put_off=lambda item: None,
-            clock=self.clock,
-            later=lambda function: function(),
         )
         self.intake = Intake(self.spool, self.schedule, IDS, EXPIRE)
 

@@ -9,9 +9,10 @@ from fastrelay.errors import Impossible
 from fastrelay.mail.ident import IdentSource
 from fastrelay.mail.route import Host, Route, RouteKind
 from fastrelay.runtime import tasks
-from fastrelay.schedule import scheduler as module
 from fastrelay.schedule.item import MOVES, Item, Place
 from fastrelay.schedule.lane import Lane
+from fastrelay.schedule.patrol import PATROL_EVERY
+from fastrelay.schedule.places import BATCH, RESUME_SPREAD
 from fastrelay.schedule.scheduler import Scheduler
 
 EXPIRE = 432_000.0
@@ -51,15 +52,12 @@ class House:
         self.ended: list[Item] = []
         self.put_off: list[bytes] = []
         self.routing = routing
-        self.s = Scheduler(
-            lambda site: Settings(),
+        self.s = Scheduler(lambda site: Settings(), clock=self.clock, later=self.turns.append, chance=lambda: 0.5)
+        self.s.attach(
             unrouted=self.unrouted,
             ready=self.woken.append,
             expired=self.ended.append,
             put_off=lambda item: self.put_off.append(item.ident),
-            clock=self.clock,
-            later=self.turns.append,
-            chance=lambda: 0.5,
         )
 
     def unrouted(self, domain: str) -> None:
@@ -114,7 +112,7 @@ def test_one_question_serves_all_who_wait_for_a_domain() -> None:
 
 def test_a_long_queue_enters_its_lane_in_slices() -> None:
     house = House(routing=False)
-    for _ in range(5 * module.BATCH):
+    for _ in range(5 * BATCH):
         house.add()
     house.clock.step = 0.003
     house.s.routed("a.test", a_route("a.test"), house.clock.mono)
@@ -125,7 +123,7 @@ def test_a_long_queue_enters_its_lane_in_slices() -> None:
         slices += 1
         house.s.walk()
         assert house.s.audit().orphans == 0
-    assert house.s.audit().ready == 5 * module.BATCH and slices > 1
+    assert house.s.audit().ready == 5 * BATCH and slices > 1
 
 
 def test_unroutable_items_are_handed_back_in_slices_and_the_domain_is_asked_again() -> None:
@@ -173,7 +171,7 @@ def test_expiry_holds_in_every_place(place: Place) -> None:
     house.at(1_000.0 + EXPIRE - 2)
     assert house.ended == []
     house.at(1_000.0 + EXPIRE + 2)
-    house.at(1_000.0 + EXPIRE + 2 + module.PATROL_EVERY)
+    house.at(1_000.0 + EXPIRE + 2 + PATROL_EVERY)
     (item,) = house.ended
     assert item.ident == ident and item.place is Place.RUNNING
     house.s.done(item)
@@ -221,7 +219,7 @@ def test_a_suspended_lane_gives_nothing_and_its_items_come_back_spread_after_it_
     assert house.put_off == [*idents, late], "each is told of, once"
     house.at(1_599.0)
     assert house.pick() is None
-    house.at(1_600.0 + 0.5 * 600 * module.RESUME_SPREAD + 2)
+    house.at(1_600.0 + 0.5 * 600 * RESUME_SPREAD + 2)
     item = house.pick()
     assert item is not None and item.attempts == 0
     assert house.s.lane("mx.a.test").suspended_until == 0.0
@@ -229,13 +227,13 @@ def test_a_suspended_lane_gives_nothing_and_its_items_come_back_spread_after_it_
 
 def test_a_long_lane_is_emptied_in_slices_and_resumes_cleanly_half_way() -> None:
     house = House()
-    for _ in range(4 * module.BATCH):
+    for _ in range(4 * BATCH):
         house.add()
     house.clock.step = 0.006
     house.s.suspend_lane("mx.a.test", 1_600.0, "dead")
     house.turns.pop(0)()
     audit = house.s.audit()
-    assert 0 < audit.ready < 4 * module.BATCH and audit.waiting + audit.ready == 4 * module.BATCH
+    assert 0 < audit.ready < 4 * BATCH and audit.waiting + audit.ready == 4 * BATCH
     house.s.resume_lane("mx.a.test")
     before = len(house.woken)
     while house.turns:
@@ -444,10 +442,10 @@ def test_at_random_no_item_is_ever_lost_or_in_two_places(monkeypatch: pytest.Mon
             audit = s.walk()
             running += house.ended
             house.ended.clear()
-            items = [item for shard in s._table.shards for first in shard.values() for item in _family(first)]
+            items = [item for shard in s._places.table.shards for first in shard.values() for item in _family(first)]
             assert audit.orphans == 0 and s.audit().running == len(running) == len(set(map(id, running)))
-            assert sum(s.audit()) == len(items) and len(s) == sum(map(len, s._table.shards))
-            assert s.audit().waiting + s.audit().held == s._timers.live
+            assert sum(s.audit()) == len(items) and len(s) == sum(map(len, s._places.table.shards))
+            assert s.audit().waiting + s.audit().held == s._places.timers.live
             assert sum(lane.ready for lane in s.lanes()) == s.audit().ready
             alive = dict.fromkeys((item.ident for item in items), 1)
 

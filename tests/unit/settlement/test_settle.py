@@ -1,5 +1,6 @@
 """settlement/settle.py: each kind of outcome becomes its record, its line, its count and its next event; no limbo."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -59,15 +60,9 @@ class House:
         self.counts = Counts(["mx.d.test"])
         self.expired: list[Item] = []
         self.schedule = Scheduler(
-            lambda site: Settings(),
-            unrouted=self.route,
-            ready=lambda lane: None,
-            expired=self.expired.append,
-            put_off=lambda item: None,
-            clock=self.clock,
-            later=lambda function: function(),
-            chance=lambda: 0.5,
+            lambda site: Settings(), clock=self.clock, later=lambda function: function(), chance=lambda: 0.5
         )
+        self.attach(self.route)
         self.intake = Intake(self.spool, self.schedule, IDS, self.config.retry.expire)
         self.settle = Settle(
             self.spool,
@@ -78,6 +73,11 @@ class House:
             self.config,
             clock=self.clock,
             chance=lambda: 0.5,
+        )
+
+    def attach(self, unrouted: Callable[[str], None]) -> None:
+        self.schedule.attach(
+            unrouted=unrouted, ready=lambda lane: None, expired=self.expired.append, put_off=lambda item: None
         )
 
     def route(self, domain: str) -> None:
@@ -421,7 +421,7 @@ def test_answers_widen_the_window_and_limits_of_ours_do_not_touch_it() -> None:
 
 def test_an_outcome_without_a_route_says_nothing_of_a_site() -> None:
     house = House()
-    house.schedule.unrouted = lambda domain: None
+    house.attach(lambda domain: None)
     ident = house.accept("x@nowhere.test")
     (item,) = house.schedule.unroutable("nowhere.test", house.clock.mono)
     house.settle.settle(item, [Failed(reply(550, "5.1.2", "no such domain"), Phase.ROUTE, Scope.RECIPIENT)])
