@@ -23,13 +23,13 @@ from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.fitting import EIGHTBIT, misfit
 from fastrelay.delivery.hosts import Place
-from fastrelay.delivery.pool import Pool, satisfies
+from fastrelay.delivery.idle import satisfies
+from fastrelay.delivery.pool import Pool
 from fastrelay.delivery.verdict import Step, Weighed, weigh
 from fastrelay.errors import PeerClosed
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.outcome import Outcome, Phase
 from fastrelay.mail.route import Demand, Route
-from fastrelay.runtime import clock
 from fastrelay.smtp.client import State
 
 
@@ -43,6 +43,7 @@ class Carrier:
     __slots__ = (
         "_held",
         "_leasing",
+        "_now",
         "_outcomes",
         "_pool",
         "_under_way",
@@ -53,6 +54,7 @@ class Carrier:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._now = pool.now
         self._held: Connection | None = None
         self._leasing = 0.0  # seconds `ready` took, of the delivery that follows
         self._outcomes: dict[int, Outcome] = {}  # of the delivery under way, by index
@@ -117,7 +119,7 @@ class Carrier:
 
     def close(self) -> None:
         """The runner ends."""
-        self.rest(clock.now())
+        self.rest(self._now())
 
     # -- one attempt ----------------------------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Carrier:
         reused = not connection.is_fresh
         if reused:
             self._pool.counts.connection_reuse += 1
-        began = clock.now()
+        began = self._now()
         trouble = connection.transact(
             envelope.sender,
             recipients,
@@ -183,7 +185,7 @@ class Carrier:
             eightbit=envelope.body == EIGHTBIT,
             smtputf8=envelope.smtputf8,
         )
-        connection.used = ended = clock.now()
+        connection.used = ended = self._now()
         self.transmit_seconds += ended - began
         verdicts = connection.client.verdicts
         return weigh(verdicts, trouble, connection.place, self._pool.dialer.classify, reused=reused)
@@ -220,9 +222,9 @@ class Carrier:
         return None
 
     def _lease(self, demand: Demand, route: Route, now: float, tried: set[Place], fresh: bool) -> Connection | Outcome:
-        began = clock.now()
+        began = self._now()
         answer = self._pool.lease(demand, route, now, tried=tried, fresh=fresh)
-        self._leasing += clock.now() - began
+        self._leasing += self._now() - began
         if isinstance(answer, Connection):
             self._held = answer
         return answer

@@ -9,6 +9,7 @@ Promises
 """
 
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 from fastrelay.config import Delivery
@@ -47,6 +48,12 @@ class Forbidden(Protocol):
     def __call__(self, address: str, *, allow_private: bool = False) -> str: ...
 
 
+class Connect(Protocol):
+    """runtime.stream.connect: an open connection, or PeerError, or MachineShort."""
+
+    def __call__(self, address: str, port: int, *, source: str, seconds: float) -> stream.Stream: ...
+
+
 class _Fallback(Exception):
     """TLS failed where plaintext will do: connect again without it."""
 
@@ -54,7 +61,17 @@ class _Fallback(Exception):
 class Dialer:
     """Opens connections. hello: our name where the site's settings bear none. plain: context that verifies nothing."""
 
-    __slots__ = ("_forbidden", "_hello", "_opportunistic", "_turn", "_verifying", "classify", "health")
+    __slots__ = (
+        "_connect",
+        "_forbidden",
+        "_hello",
+        "_now",
+        "_opportunistic",
+        "_turn",
+        "_verifying",
+        "classify",
+        "health",
+    )
 
     def __init__(
         self,
@@ -63,7 +80,12 @@ class Dialer:
         forbidden: Forbidden,
         opportunistic: ssl.SSLContext,
         verifying: ssl.SSLContext,
+        *,
+        connect: Connect = stream.connect,
+        now: Callable[[], float] = clock.now,
     ) -> None:
+        self._connect = connect
+        self._now = now
         self._hello = hello
         self.classify = classify
         self._forbidden = forbidden
@@ -81,16 +103,16 @@ class Dialer:
         health = self.health
         try:
             try:
-                return self._session(place, demand, settings, exempt, health.tls_is_broken(place, clock.now()))
+                return self._session(place, demand, settings, exempt, health.tls_is_broken(place, self._now()))
             except _Fallback:
-                health.tls_failed(place, clock.now())
+                health.tls_failed(place, self._now())
                 return self._session(place, demand, settings, exempt, True)
         except _Refused as refused:
             outcome = self._outcome(refused.phase, refused.said, place)
             if isinstance(refused.said, PeerUnreachable):
-                health.unreachable(place, clock.now())
+                health.unreachable(place, self._now())
             if outcome.phase is not Phase.QUEUE:
-                health.failed(place, clock.now())
+                health.failed(place, self._now())
             return outcome
 
     def _outcome(self, phase: Phase, said: Reply | FastrelayError, place: Place) -> Outcome:
@@ -99,7 +121,7 @@ class Dialer:
     def _session(self, place: Place, demand: Demand, settings: Delivery, exempt: bool, tls_broken: bool) -> Connection:
         source = self._source(place, demand, settings)
         try:
-            link = stream.connect(place.address, place.port, source=source, seconds=settings.connect_timeout)
+            link = self._connect(place.address, place.port, source=source, seconds=settings.connect_timeout)
         except PeerError as error:
             raise _Refused(Phase.CONNECT, error) from None
         except MachineShort as error:
@@ -111,7 +133,7 @@ class Dialer:
             place,
             demand,
             key_of(demand.site),
-            opened=clock.now(),
+            opened=self._now(),
             tls=tls_policy.proved(demand.tls, encrypted=False),
             source=source,
             reply_ceiling=settings.reply_timeout,

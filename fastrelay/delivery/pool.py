@@ -1,6 +1,6 @@
-"""Connections by site: which idle one satisfies a Demand, when a new one may be opened, who waits for one.
+"""Connections by site: the idle ones, when a new one may be opened, who waits for one.
 
-The decision is pure (`choose`, `satisfies`, `idle_ends`): over lists, with `now` as an argument; the Pool acts on it.
+Which idle one will do, and which are to end, is decided in idle.py; the Pool acts on it.
 Promises
 - A connection is handed out only where it satisfies the Demand: same site, one of its hosts, at least its encryption.
 - Every open connection, idle ones included, is counted in the machine-wide ledger from before its connect until after
@@ -12,19 +12,20 @@ Promises
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import cast
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import hosts, limits
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.hosts import Place
+from fastrelay.delivery.idle import choose, idle_ends
 from fastrelay.delivery.limits import Ledger, Refusal
 from fastrelay.errors import PeerTimeout
 from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply
-from fastrelay.mail.route import Demand, LimitKey, Route, TlsLevel
+from fastrelay.mail.route import Demand, LimitKey, Route
 from fastrelay.metrics import Counts
 from fastrelay.runtime import clock, tasks
 
@@ -33,62 +34,22 @@ _PERMANENT = frozenset({Phase.CONNECT, Phase.BANNER, Phase.EHLO})  # where 5xx s
 MAX_IDLE = 2000  # per worker: descriptors and 15 KB each are better spent on mail than on silence
 
 
-class Choice(NamedTuple):
-    """What to do with the idle connections of a site: hand out `take` (None: open one), close `close`."""
-
-    take: Connection | None
-    close: list[Connection]
-
-
-def satisfies(connection: Connection, demand: Demand, default_port: int) -> bool:
-    """May a message with this demand ride on this connection?"""
-    if connection.demand is demand:
-        return True
-    mine = connection.demand
-    if mine.site != demand.site or mine.credentials != demand.credentials or connection.tls < demand.tls:
-        return False
-    if demand.source_address and connection.source != demand.source_address:
-        return False
-    if demand.tls is TlsLevel.VERIFY:
-        names = demand.verify_names or (connection.place.name,)
-        if connection.verified not in names:
-            return False
-    _, address, port = connection.place
-    return any((host.port or default_port) == port and address in host.addresses for host in demand.hosts)
-
-
-def choose(idle: Sequence[Connection], demand: Demand, now: float, settings: Delivery) -> Choice:
-    """The youngest idle connection that satisfies; worn ones passed on the way are to be closed."""
-    close = []
-    for connection in reversed(idle):
-        if limits.is_worn(connection.messages, connection.opened, now, settings):
-            close.append(connection)
-        elif satisfies(connection, demand, settings.port):
-            return Choice(connection, close)
-    return Choice(None, close)
-
-
-def idle_ends(idle: Sequence[Connection], now: float, settings: Delivery, wanted: bool) -> list[Connection]:
-    """Those that are to be closed now. wanted: another worker waits for a place at this site."""
-    if wanted:
-        return list(idle)
-    return [
-        connection
-        for connection in idle
-        if now - connection.used >= settings.idle_timeout
-        or limits.is_worn(connection.messages, connection.opened, now, settings)
-    ]
-
-
 class Pool:
     """One per worker. settings_of: the delivery settings in force for a site by name."""
 
     def __init__(
-        self, settings_of: Callable[[str], Delivery], ledger: Ledger, dialer: Dialer, counts: Counts | None = None
+        self,
+        settings_of: Callable[[str], Delivery],
+        ledger: Ledger,
+        dialer: Dialer,
+        counts: Counts | None = None,
+        *,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self.settings_of = settings_of
         self.dialer = dialer
         self.counts = Counts() if counts is None else counts
+        self.now = now
         self._ledger = ledger
         self._idle: dict[str, list[Connection]] = {}
         self._waiting: dict[str, deque[tasks.Parking]] = {}
@@ -150,7 +111,7 @@ class Pool:
         latest = now + limits.PATIENCE
         try:
             while True:
-                moment = clock.now()
+                moment = self.now()
                 seconds: float | None = latest - moment
                 refusal: Refusal | None = None
                 if line[0] is place:
@@ -186,7 +147,7 @@ class Pool:
         key = limits.key_of(demand.site)
         opened = False
         try:
-            for place in hosts.in_order(demand.hosts, settings.port, dialer.health, clock.now(), tried):
+            for place in hosts.in_order(demand.hosts, settings.port, dialer.health, self.now(), tried):
                 result = dialer.open(place, demand, settings, exempt=route.exempt)
                 if isinstance(result, Connection):
                     opened = True
