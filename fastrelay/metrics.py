@@ -131,6 +131,7 @@ class Counts:
         "sites",
         "spool_commit_messages",
         "spool_commit_seconds",
+        "stress",
         "throttled",
         "worker_restarts",
     )
@@ -160,6 +161,7 @@ class Counts:
         self.delivery_seconds = Histogram(SLOW)
         self.loop_lag_seconds = Histogram(QUICK)
         self.throttled = _Reasons()
+        self.stress = 0
         self.event_log_dropped = 0
         self.orphans = 0
         self.worker_restarts = 0
@@ -249,6 +251,7 @@ METRICS: tuple[Metric, ...] = (
     _histogram("delivery_seconds", "seconds", "250 in to 250 out, per delivered recipient"),
     _histogram("loop_lag_seconds", "seconds", "How late the once-a-second tick of a worker ran"),
     Metric("throttled_total", Kind.COUNTER, "events", "Work made to wait by a limit", ("reason",), source="throttled"),
+    _gauge("stress", "listeners", "stress", "livemax", "Listeners short of places or memory, cutting clients short"),
     _counter("event_log_dropped_total", "lines", "event_log_dropped", "Event lines dropped because the log was full"),
     _gauge("orphans", "recipients", "orphans", "livesum", "Recipients without a next event: always 0"),
     _counter("worker_restarts_total", "workers", "worker_restarts", "Workers replaced after they died or hung"),

@@ -144,6 +144,7 @@ class Worker:
             self.counts,
             tls=context,
             balance=self._balance,
+            memory=self._memory_share,
         )
 
     def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
@@ -247,6 +248,9 @@ class Worker:
             self._seat.page.sessions(self._sessions)
         return self._seat.page.may_accept(clock.now())
 
+    def _memory_share(self) -> float:
+        return self.store.statistics()["memory"] / max(self._config.limits.memory, 1)
+
     def _slot_freed(self) -> None:
         for key in self._seat.ledger.freed():
             if isinstance(key, LimitKey):
@@ -278,6 +282,8 @@ class Worker:
         self.relay.tick(now)
         self.pool.tick(now)
         self.store.tick()
+        for door in self.doors:
+            door.tick()
         counts.queue_messages = len(self.store)
         oldest = self.store.page(None, 1)
         counts.queue_oldest_seconds = max(0.0, clock.wall() - born(oldest[0])) if oldest else 0.0

@@ -9,6 +9,7 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.policy import Limit, Policy
+from fastrelay.reception.stress import Temper
 from fastrelay.reception.trace import DateLine
 
 
@@ -48,12 +49,15 @@ class Ledger(Protocol):
     def give(self, keys: Sequence[LimitKey], /) -> None:
         """Give them back."""
 
+    def total(self, key: LimitKey, /) -> int:
+        """How many are taken, on the whole machine."""
+
 
 class Desk:
-    """tls: the server context where the listener offers TLS. Counts used: sessions, in_active, received,
-    received_bytes, rejected, accept_seconds, throttled."""
+    """tls: the server context where the listener offers TLS. temper: how clients are treated now (stress.py). Counts
+    used: sessions, in_active, received, received_bytes, rejected, accept_seconds, throttled, stress."""
 
-    __slots__ = ("counts", "dates", "intake", "log", "policy", "tls")
+    __slots__ = ("counts", "dates", "intake", "log", "policy", "temper", "tls")
 
     def __init__(
         self, policy: Policy, intake: Intake, log: EventLog, counts: Counts, tls: ssl.SSLContext | None = None
@@ -63,4 +67,5 @@ class Desk:
         self.log = log
         self.counts = counts
         self.tls = tls
+        self.temper: Temper = policy.calm
         self.dates = DateLine()

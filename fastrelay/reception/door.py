@@ -5,7 +5,8 @@ and becomes a session in a task of its own; over a limit it hears 421 and is clo
 
 Balance: sockets are shared with the other workers, and long sessions do not spread by themselves. `balance(change)`
 hears of each session that came (+1) or went (-1) and answers whether this worker should take more; after a no the door
-rests and asks (0) every REST seconds. Closing: `drain` says 421 to the idle, lets transactions end, then cuts.
+rests and asks (0) every REST seconds. Stress: `tick` looks at how full the listener is, on the whole machine, and at
+the memory; stress.py says what follows. Closing: `drain` says 421 to the idle, lets transactions end, then cuts.
 """
 
 import enum
@@ -20,6 +21,7 @@ from fastrelay.metrics import Counts
 from fastrelay.reception.desk import Desk, Intake, Ledger
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
+from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
@@ -39,8 +41,12 @@ def _always(change: int) -> bool:
     return True
 
 
+def _none() -> float:
+    return 0.0
+
+
 class Door:
-    """`sessions` is the number of connections here now."""
+    """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take."""
 
     def __init__(
         self,
@@ -53,10 +59,12 @@ class Door:
         *,
         tls: ssl.SSLContext | None = None,
         balance: Callable[[int], bool] = _always,
+        memory: Callable[[], float] = _none,
     ) -> None:
         self._desk = Desk(policy, intake, log, counts, tls)
         self._ledger = ledger
         self._balance = balance
+        self._memory = memory
         self._listeners = [
             Listener(sock, self._serve, spawn=self._admit, on_short=self._descriptors_short) for sock in sockets
         ]
@@ -66,6 +74,7 @@ class Door:
         self._stand = _Stand.SHUT
         self._prefix = os.urandom(4).hex()
         self._serial = 0
+        self._stressed = False
         self.sessions = 0
 
     # -- open and shut --------------------------------------------------------------------------------------------
@@ -106,13 +115,43 @@ class Door:
 
     def statistics(self) -> dict[str, int]:
         """Sessions, and whether connections are accepted."""
-        return {"sessions": self.sessions, "accepting": any(one.accepting for one in self._listeners)}
+        return {
+            "sessions": self.sessions,
+            "accepting": any(one.accepting for one in self._listeners),
+            "stress": self._stressed,
+        }
 
     def _wait_empty(self, seconds: float) -> bool:
         if self.sessions:
             self._empty.clear()
             self._empty.wait(seconds)
         return not self.sessions
+
+    # -- stress ---------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Once a second: is it stress now? Never waits; 2 us while nothing changes."""
+        desk = self._desk
+        key, limit = desk.policy.total
+        taken, most = self._ledger.total(key), limit.count or 1
+        memory = self._memory()
+        stressed = under_stress(self._stressed, taken / most, memory)
+        if stressed is self._stressed:
+            return
+        self._stressed = stressed
+        desk.counts.stress += 1 if stressed else -1
+        desk.temper = desk.policy.strained if stressed else desk.policy.calm
+        for session in tuple(self._here):
+            session.retemper()
+        figures = f"{taken} of {most} connections, {memory:.0%} of the memory for bodies in use"
+        if stressed:
+            desk.log.say(
+                "warning",
+                f"listener {desk.policy.name} under stress: {figures}; until below {CONNECTIONS.low:.0%} and "
+                f"{MEMORY.low:.0%} clients have {desk.temper.command_seconds:g} s for a command and one error",
+            )
+        else:
+            desk.log.say("info", f"listener {desk.policy.name} no more under stress: {figures}")
 
     # -- balance --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import msgspec
 from fastrelay.config import Listener, Rate
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.mail.route import LimitKey
+from fastrelay.reception import stress
 from fastrelay.smtp.commands import POSTMASTER
 from fastrelay.smtp.terms import Terms
 
@@ -54,21 +55,21 @@ def _address(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 class Policy:
-    """The rules of one listener."""
+    """The rules of one listener. total: what all its connections count against, on this machine."""
 
     __slots__ = (
         "_every_client",
         "_networks",
         "_per_client",
-        "_total",
         "block_seconds",
-        "command_seconds",
+        "calm",
         "implicit_tls",
         "may_relay",
         "min_rate",
         "name",
-        "tarpit_seconds",
+        "strained",
         "terms",
+        "total",
     )
 
     def __init__(self, listener: Listener, hostname: str, *, tarpit_seconds: float = TARPIT_SECONDS) -> None:
@@ -80,13 +81,13 @@ class Policy:
             mend=listener.bare_newlines == "normalise",
             tls=listener.tls,
         )
-        self.command_seconds = listener.command_timeout
+        self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
+        self.strained = stress.strained(listener.command_timeout)
         self.block_seconds = listener.data_timeout
         self.min_rate = listener.min_data_rate
-        self.tarpit_seconds = tarpit_seconds
         self.implicit_tls = listener.tls == "implicit"
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in listener.relay_from)
-        self._total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
+        self.total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
         self._per_client = Limit(listener.max_connections_per_client) if listener.max_connections_per_client else None
         self._every_client = listener.client_limit_set
         self.may_relay = lru_cache(_REMEMBERED)(self._may_relay)
@@ -104,8 +105,8 @@ class Policy:
         """What a connection of this client takes from the ledger. Clients that may relay have no limit of their own
         unless the configuration sets one."""
         if self._per_client is None or (not self._every_client and self.may_relay(client)):
-            return (self._total,)
-        return (LimitKey("client", (network_of(client),)), self._per_client), self._total
+            return (self.total,)
+        return (LimitKey("client", (network_of(client),)), self._per_client), self.total
 
     def at_the_limit(self, key: LimitKey) -> Reply:
         """What a client hears whose connection the ledger refused."""

@@ -8,7 +8,8 @@ whole, or in small pieces of HOLD octets together, is handed on as one bytes obj
 into a draft.
 
 Deadlines: a command within `command_timeout` of the reply before it, however it is cut into pieces; content as
-pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine.
+pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine. Under
+stress (stress.py) all of that is shorter, also for those who wait already.
 Ends: QUIT, a peer that is gone (a message without its dot is forgotten), 421 for silence, for too many errors and when
 the house closes. Whatever ends the session, its stream is closed and its draft forgotten. Where we end it and the
 client may still be sending, the stream lingers, for the last reply to be read; QUIT does not pay for that, a house
@@ -28,7 +29,7 @@ from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_hea
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.stream import Stream
 from fastrelay.smtp.events import Content, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
-from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_LINGER_SECONDS, State
+from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, State
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
 from fastrelay.smtp.words import NO_TLS
@@ -40,6 +41,7 @@ LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a 
 _CONTENT, _CLOSED = State.CONTENT, State.CLOSED
 _BETWEEN = (State.START, State.READY)
 _FREE_TO_GO = (State.START, State.READY, State.CLOSED)  # CLOSED: the session only lingers
+_KEEPS_ITS_TIME = (State.CONTENT, State.CLOSED)
 _LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
 _LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
 
@@ -71,6 +73,7 @@ class Session:
         self._stream = stream
         self._client = stream.peer[0]
         self._machine = Server(desk.policy.terms, tls=desk.policy.implicit_tls and desk.tls is not None)
+        self._machine.max_errors = desk.temper.max_errors
         self._relays = desk.policy.may_relay(self._client)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
         self._held = b""
@@ -98,6 +101,14 @@ class Session:
         if self._waiting:
             self._stream.perish()
 
+    def retemper(self) -> None:
+        """The house treats its clients otherwise from now on: so also one that it already waits for."""
+        temper = self._desk.temper
+        machine = self._machine
+        machine.max_errors = temper.max_errors
+        if self._waiting and machine.state not in _KEEPS_ITS_TIME:
+            self._stream.expire_in(temper.command_seconds)
+
     # -- the dialogue ---------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -118,13 +129,12 @@ class Session:
 
     def _open(self) -> None:
         if self._machine.tls and self._desk.tls is not None:
-            self._stream.expire_in(self._desk.policy.command_seconds)
+            self._stream.expire_in(self._desk.temper.command_seconds)
             self._stream.start_tls(self._desk.tls, server_side=True)
         self._machine.greet()
 
     def _converse(self) -> None:
-        machine, stream = self._machine, self._stream
-        command_seconds = self._desk.policy.command_seconds
+        machine, stream, desk = self._machine, self._stream, self._desk
         while True:
             event = machine.next_event()
             if event is not None:
@@ -146,8 +156,11 @@ class Session:
             if output:
                 if machine.errors > self._patience:
                     self._patience = machine.errors
-                    tasks.sleep(self._desk.policy.tarpit_seconds)
-                stream.expire_in(command_seconds if machine.state is not _CLOSED else SERVER_CLOSING_SECONDS)
+                    if desk.temper.tarpit_seconds:
+                        tasks.sleep(desk.temper.tarpit_seconds)
+                stream.expire_in(
+                    desk.temper.command_seconds if machine.state is not _CLOSED else SERVER_CLOSING_SECONDS
+                )
                 stream.write(output)
             state = machine.state
             if state is _CLOSED:
@@ -223,7 +236,7 @@ class Session:
             machine.refuse(NO_TLS)
             return
         machine.tls_ok()
-        stream.expire_in(self._desk.policy.command_seconds)
+        stream.expire_in(self._desk.temper.command_seconds)
         stream.write(machine.take_output())
         stream.start_tls(context, server_side=True)
         machine.tls_started()
@@ -380,7 +393,7 @@ class Session:
     def _linger(self) -> None:
         """The last word is said: let it be read by a client that still sends."""
         self._waiting = True
-        self._stream.linger(LINGER, 0.0 if self._leaving else SERVER_LINGER_SECONDS)
+        self._stream.linger(LINGER, 0.0 if self._leaving else self._desk.temper.linger_seconds)
         self._waiting = False
 
 

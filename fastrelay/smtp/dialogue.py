@@ -30,6 +30,7 @@ class Dialogue:
         "junk",
         "lines",
         "mail",
+        "max_errors",
         "out",
         "over",
         "recipients",
@@ -55,6 +56,7 @@ class Dialogue:
         self.mail: Mail | None = None  # of the open transaction
         self.recipients: dict[str, Recipient] = {}  # accepted, by address: twice the same is one
         self.errors = 0  # since the last message taken
+        self.max_errors = MAX_ERRORS  # the owner may allow fewer
         self.over = ""
         self.surplus = False  # at the end of the dialogue octets were there that nobody will look at
 
@@ -73,7 +75,7 @@ class Dialogue:
         """A reply that counts as an error; the last one allowed is followed by 421."""
         self.out.append(answer.to_wire())
         self.errors += 1
-        if self.errors >= MAX_ERRORS:
+        if self.errors >= self.max_errors:
             self.hang_up(self.terms.too_many_errors, "too many errors")
         return None
 
@@ -82,7 +84,7 @@ class Dialogue:
         self.junk += 1
         if self.junk > MAX_JUNK:
             self.errors += 1
-            if self.errors >= MAX_ERRORS:
+            if self.errors >= self.max_errors:
                 self.hang_up(self.terms.too_many_errors, "too many commands without mail")
 
     def out_of_order(self, step: Step) -> Event | None:

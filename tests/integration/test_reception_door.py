@@ -72,10 +72,12 @@ class House:
         self.intake, self.ledger, self.log, self.counts = FakeIntake(), FakeLedger(), FakeLog(), Counts()
         self.asked: list[int] = []
         self.welcome = True
+        self.memory = 0.0
         self.name = sock.getsockname()
         policy = Policy(Listener(**more), HOSTNAME, tarpit_seconds=0.0)
         self.door = Door(
             policy, [sock], self.intake, self.ledger, self.log, self.counts, tls=context, balance=self._balance,
+            memory=lambda: self.memory,
         )  # type: ignore[arg-type]  # fmt: skip
         self.door.open()
 
@@ -125,9 +127,11 @@ def heard(client: Stream, replies: int = 1) -> list[str]:
 def rest(client: Stream) -> str:
     """All that still comes, up to the end."""
     octets = b""
-    while came := client.read():
+    while True:
+        until(lambda: not client.is_quiet())
+        if not (came := client.read()):
+            return octets.decode()
         octets += came
-    return octets.decode()
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -293,6 +297,57 @@ def test_a_broken_house_is_loud_and_gives_every_place_back(
     assert rest(busy) == ""
     until(lambda: here.door.sessions == 0)
     assert [str(error) for error in crashes] == ["no such row"] and set(here.ledger.held.values()) == {0}
+
+
+# -- stress -----------------------------------------------------------------------------------------------------------
+
+
+def test_stress_shortens_commands_also_of_those_who_wait_and_ends_with_the_crowd(
+    house: Callable[..., House], hand: Hand
+) -> None:
+    here = house(max_connections=10)
+    busy = here.client(EHLO, ENVELOPE)
+    others = [here.client(EHLO) for _ in range(6)]
+    here.door.tick()
+    assert not here.log.lines and here.counts.stress == 0
+    others.append(here.client())
+    here.door.tick()
+    here.door.tick()
+    assert len(here.log.lines) == 1 and here.log.lines[0].startswith(
+        "warning listener 127.0.0.1:2525 under stress: 8 of 10 connections"
+    )
+    assert here.counts.stress == 1 and here.door.statistics()["stress"]
+    late = here.client()
+    hand.turn(12.0)
+    for one in (*others, late):
+        assert rest(one) == TIMEOUT
+    until(lambda: here.door.sessions == 1)
+    assert busy.is_quiet(), "a message on its way keeps its time"
+    here.door.tick()
+    assert len(here.log.lines) == 2 and "no more under stress: 1 of 10" in here.log.lines[1]
+    assert here.counts.stress == 0
+    busy.write(BODY + DOT)
+    heard(busy)
+    hand.turn(250.0)
+    assert busy.is_quiet()
+
+
+def test_under_stress_the_first_error_is_the_last(house: Callable[..., House]) -> None:
+    here = house()
+    before = here.client(EHLO)
+    here.memory = 0.96
+    here.door.tick()
+    before.write(b"NOPE\r\n")
+    assert rest(before) == "500 5.5.1 Command not recognised\r\n421 4.7.0 relay.example Too many errors, closing\r\n"
+    after = here.client(EHLO)
+    after.write(b"NOPE\r\n")
+    assert rest(after).endswith("421 4.7.0 relay.example Too many errors, closing\r\n")
+    here.memory = 0.8
+    here.door.tick()
+    calm = here.client(EHLO)
+    calm.write(b"NOPE\r\n")
+    assert heard(calm) == ["500 5.5.1 Command not recognised"]
+    assert [line.split()[0] for line in here.log.lines] == ["warning", "info"]
 
 
 # -- the last word ----------------------------------------------------------------------------------------------------

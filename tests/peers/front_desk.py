@@ -116,6 +116,9 @@ class FakeLedger:
         for key in keys:
             self.held[key] -= 1
 
+    def total(self, key: LimitKey, /) -> int:
+        return self.held.get(key, 0)
+
 
 class FakeLog:
     """Keeps events and lines."""

@@ -93,6 +93,6 @@ def test_the_listeners_keys_arrive() -> None:
         min_data_rate=30.0,
     )
     assert (some.terms.max_size, some.terms.max_recipients, some.terms.mend) == (1234, 200, True)
-    assert (some.command_seconds, some.block_seconds, some.min_rate) == (10.0, 20.0, 30.0)
+    assert (some.calm.command_seconds, some.block_seconds, some.min_rate) == (10.0, 20.0, 30.0)
     assert not some.implicit_tls and policy(tls="implicit").implicit_tls
     assert policy(tls="required").terms.needs_tls

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
@@ -267,7 +268,7 @@ def test_errors_cost_time_from_the_tenth_on(monkeypatch: pytest.MonkeyPatch) -> 
     slept: list[float] = []
     monkeypatch.setattr(module.tasks, "sleep", slept.append)
     one = Visit([b"NOPE\r\n"] * 30)
-    one.desk.policy.tarpit_seconds = 1.0
+    one.desk.temper = msgspec.structs.replace(one.desk.temper, tarpit_seconds=1.0)
     one.run()
     assert slept == [1.0] * 10  # the eleventh to the twentieth
     assert one.answers[-1] == "421 4.7.0 relay.example Too many errors, closing"
