@@ -172,7 +172,10 @@ class Worker:
         self._ended.wait()
         assert self._ending is not None
         self._seat.page.draining()
-        seconds = max(0.0, self._config.server.drain_timeout - LAST_CALL) if self._ending is Ending.DRAIN else 0.0
+        seconds = 0.0
+        if self._ending is Ending.DRAIN:
+            patience = self._config.server.drain_timeout
+            seconds = max(0.0, patience - LAST_CALL - min(self.store.drain_seconds, patience / 2))
         self._drain(seconds)
         door.close()
         self.store.close()

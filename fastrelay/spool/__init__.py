@@ -5,6 +5,7 @@ store.py is the face, format.py the proof; the way of a message through the othe
     draft       bodies.py, budget.py, room.py    content on its way in: memory or a file, within what there is
     commit      entrance.py -> committer.py      batches (trip.py), one trip to the disk each, from a thread of the
                 (journal_thread.py) -> journal.py -> landing.py   journal's, in frames (frames.py, format.py)
+                or memory.py                     where a 250 promises nothing: in memory alone until an orderly stop
     known       register.py, segment.py          what is open, where its newest copy lies, in some 550 octets of memory
     recorded    records.py                       how its recipients stand: in memory at once, soon on disk
     read        reading.py                       never a byte that is not the one committed

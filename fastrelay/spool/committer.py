@@ -18,13 +18,13 @@ from fastrelay.spool.disk import shortage
 from fastrelay.spool.format import MAX_BATCH_FRAMES, MAX_BATCH_MESSAGES
 from fastrelay.spool.frames import Frame
 from fastrelay.spool.journal import Journal
-from fastrelay.spool.trip import Group, Trip
+from fastrelay.spool.trip import Group, Trip, Way
 
 _BARRIERS = 64  # each takes 2,048 records along
 RETRY = 1.0  # seconds between tries of a failing disk
 
 
-class Committer:
+class Committer(Way):
     """In the caller's thread. settle(trip) is called after each visit to the disk."""
 
     def __init__(self, journal: Journal, settle: Callable[[Trip], None]) -> None:

@@ -5,6 +5,7 @@ raises MachineShort when they are not and will not be. Bodies are in the budget 
 memory. While memory is tight, committed ones are read back from disk: that costs less than refusing new mail.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -21,28 +22,35 @@ from fastrelay.spool.budget import Budget
 from fastrelay.spool.committer import Committer
 from fastrelay.spool.format import FILE, MESSAGE
 from fastrelay.spool.frames import Frame
+from fastrelay.spool.memory import Memory
 from fastrelay.spool.reading import Message
 from fastrelay.spool.records import Records
 from fastrelay.spool.register import Register
 from fastrelay.spool.room import Room
-from fastrelay.spool.trip import Arrival
+from fastrelay.spool.trip import Arrival, Way
 
 _LEAVE = 50_000  # bodies let go of in one tick, 0.3 us each
 
 
 class Entrance:
-    """Of one store. fresh: bodies not yet tried once, by id. look(): called where space is short."""
+    """Of one store. fresh: bodies not yet tried once, by id. look(): called where space is short.
+
+    way: where new mail goes. memory: the same, where mail stays in memory; None else.
+    """
 
     __slots__ = (
         "_bodies",
         "_budget",
         "_committer",
         "_inline_limit",
+        "_kept",
         "_look",
+        "_memory",
         "_most",
         "_records",
         "_register",
         "_room",
+        "_way",
         "fresh",
     )
 
@@ -56,16 +64,21 @@ class Entrance:
         budget: Budget,
         room: Room,
         committer: Committer,
+        way: Way,
+        memory: Memory | None,
         records: Records,
         look: Callable[[], None],
     ) -> None:
-        self._inline_limit = spool.inline_limit
+        self._inline_limit = spool.inline_limit if memory is None else sys.maxsize
         self._most = limits.max_queue_messages
         self._register = register
         self._bodies = bodies
         self._budget = budget
         self._room = room
         self._committer = committer
+        self._way = way
+        self._memory = memory
+        self._kept: dict[bytes, Frame] = memory.frames if memory is not None else {}  # in the budget until they end
         self._records = records
         self._look = look
         self.fresh: dict[bytes, Message] = {}
@@ -79,7 +92,7 @@ class Entrance:
             raise MachineShort("Too many messages queued, try again later", detail=f"{len(self._register)} messages")
         self._budget.check()
         try:
-            self._room.check(size)
+            self._room.check(size if self._memory is None else size + self._memory.octets)  # an orderly stop writes it
         except MachineShort:
             self._look()
             raise
@@ -133,7 +146,7 @@ class Entrance:
             if records:
                 self._records.submit(frame, records)
             else:
-                self._committer.submit(Arrival((frame,)))
+                self._way.submit(Arrival((frame,)))
         except BaseException:
             self._budget.give(size)
             raise
@@ -153,13 +166,13 @@ class Entrance:
         if records:
             self._records.submit(frame, records)
         else:
-            self._committer.submit(Arrival((frame,)))
+            self._way.submit(Arrival((frame,)))
         draft.committed()
 
     def release(self, ident: bytes) -> None:
         """Its body leaves memory, if it is there."""
         fresh = self.fresh.pop(ident, None)
-        if fresh is not None:
+        if fresh is not None and ident not in self._kept:
             self._budget.give(fresh.size - len(fresh.parts[0]))
 
     def release_old(self, born_before: float) -> None:

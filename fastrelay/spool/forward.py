@@ -124,7 +124,7 @@ class Forward:
             for ident, held in some:
                 if ident not in bodies and not held.flags & DAMAGED:
                     self._reader.set_aside(ident, held, segment, held.offset, held.length)
-            frames = [_merged(bodies.get(ident), ident, held) for ident, held in some]
+            frames = [merged(bodies.get(ident), ident, held) for ident, held in some]
             self._committer.submit(Group(frames))
             for frame in frames:
                 self._register.move(frame.ident, frame)
@@ -173,7 +173,7 @@ class Forward:
         return Frame(frame.kind, frame.ident, frame.envelope, frame.state, frame.version)
 
 
-def _merged(frame: Frame | None, ident: bytes, held: Held) -> Frame:
+def merged(frame: Frame | None, ident: bytes, held: Held) -> Frame:
     """The next copy of a message, with its state as it is now; of a damaged one only what is known of it."""
     if frame is None:
         frame = Frame(MESSAGE, ident, held.envelope, content_crc=0, flags=DAMAGED)

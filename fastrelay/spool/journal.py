@@ -35,7 +35,7 @@ class News(NamedTuple):
 
 
 class Journal:
-    """The journal of one slot directory. durable False (`spool.durability` os, memory): written, never synced."""
+    """The journal of one slot directory. durable False (`spool.durability` os): written, never synced."""
 
     __slots__ = (
         "_aborts",

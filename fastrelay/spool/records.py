@@ -17,11 +17,10 @@ from fastrelay.mail import ident as idents
 from fastrelay.mail import state as states
 from fastrelay.mail.state import State
 from fastrelay.runtime import tasks
-from fastrelay.spool.committer import Committer
 from fastrelay.spool.format import DONE, FILE, UPDATE
 from fastrelay.spool.frames import Frame, join_marks
 from fastrelay.spool.register import Held, Register
-from fastrelay.spool.trip import Arrival, Group, Trip
+from fastrelay.spool.trip import Arrival, Group, Trip, Way
 
 
 class Change(NamedTuple):
@@ -37,12 +36,12 @@ class Change(NamedTuple):
 class Records:
     """forgotten(ident, held): called when a message leaves memory; the path of its body file, "" for none.
 
-    bury(paths): unlink these files, some time. The committer is set once it exists: it reports to `settle`.
+    bury(paths): unlink these files, some time. way: where records go, set once it exists.
     """
 
-    __slots__ = ("_bury", "_forgotten", "_graves", "_in_flight", "_landing", "_open_graves", "_register", "committer")
+    __slots__ = ("_bury", "_forgotten", "_graves", "_in_flight", "_landing", "_open_graves", "_register", "way")
 
-    committer: Committer
+    way: Way
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class Records:
             records = self._after_others(records)
         changes, frames = self._begin(records)
         try:
-            self.committer.submit(Arrival([message, *frames]) if message is not None else Group(frames))
+            self.way.submit(Arrival([message, *frames]) if message is not None else Group(frames))
         except BaseException:
             for change in reversed(changes):
                 self._take_back(change)
@@ -178,9 +177,9 @@ class Records:
 
     def _ride(self, ident: bytes, held: Held, state: State) -> None:
         if not state.ended:
-            self.committer.ride(Frame(UPDATE, ident, b"", held.state, state.version))
+            self.way.ride(Frame(UPDATE, ident, b"", held.state, state.version))
             return
-        self.committer.ride(self._done(ident, held, state.version))
+        self.way.ride(self._done(ident, held, state.version))
         path = self._forget(ident)
         if path:
             self._open_graves[ident] = path

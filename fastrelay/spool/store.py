@@ -2,7 +2,9 @@
 
 Promises:
 - `commit` returns when the message and the records that belong to it are on stable storage, in one batch; MachineShort
-  when they are not and will not be.
+  when they are not and will not be. So with `spool.durability = "fsync"`. With "os" they were handed to the system:
+  they outlive any crash of ours, not one of the machine. With "memory" they are in this process alone and lost with it,
+  except at an orderly stop: `drain` writes them to the journal (memory.py).
 - `record` is in memory at once and on disk in 5 ms, on stable storage within `spool.completion_sync`; `record_synced`
   returns when it is there, and takes the change back when it raises.
 - A message is known from its commit until its last recipient has ended; `page` shows exactly these.
@@ -33,6 +35,7 @@ from fastrelay.spool.freeing import Freeing
 from fastrelay.spool.journal import Journal
 from fastrelay.spool.journal_thread import ThreadedCommitter
 from fastrelay.spool.landing import Landing
+from fastrelay.spool.memory import Memory
 from fastrelay.spool.pace import CALLER, THREADS
 from fastrelay.spool.quarantine import Note, Quarantine
 from fastrelay.spool.reading import Message, Reader
@@ -41,8 +44,10 @@ from fastrelay.spool.recovery import LOST, Entry
 from fastrelay.spool.register import Held, Register
 from fastrelay.spool.room import Room
 from fastrelay.spool.slots import Slot
+from fastrelay.spool.trip import Way
 
 LINGER = 15.0  # seconds a body waits in memory for its first attempt; with a healthy site that begins at once
+_SLOW = 50_000_000  # octets a second: what a disk takes that others write to as well
 _TRIES = 3  # of a drain, on a disk that fails
 
 
@@ -68,7 +73,7 @@ class Store:
     ) -> None:
         limits = limits or Limits()
         disk = disk or Disk()
-        durable = spool.durability == "fsync"
+        durable = spool.durability != "os"  # also where new mail stays in memory: what is in the journal is safe
         self.slot = slot
         self._counts = counts
         self._threaded = threaded
@@ -91,7 +96,18 @@ class Store:
             if threaded
             else Committer(journal, landing.settle)
         )
-        self._records.committer = self._committer
+        self._memory: Memory | None = None
+        if spool.durability == "memory":
+            self._memory = Memory(
+                self._committer,
+                register=self._register,
+                records=self._records,
+                bodies=self._bodies,
+                budget=self._budget,
+                inline_limit=spool.inline_limit,
+            )
+        way: Way = self._memory or self._committer
+        self._records.way = way
         self._freeing = Freeing(
             slot.path,
             disk=disk,
@@ -114,6 +130,8 @@ class Store:
             budget=self._budget,
             room=self._room,
             committer=self._committer,
+            way=way,
+            memory=self._memory,
             records=self._records,
             look=self._freeing.look,
         )
@@ -204,6 +222,8 @@ class Store:
     def _forgotten(self, ident: bytes, held: Held) -> str:
         if ident in self._fresh:
             self.release_body(ident)
+        if self._memory is not None:
+            self._memory.forget(ident)
         self._freeing.left(held.segment)
         return self._bodies.forget(ident) if held.flags & FILE else ""
 
@@ -227,6 +247,8 @@ class Store:
         if fresh is not None:
             return fresh
         held = self._records.known(ident)
+        if self._memory is not None and held.segment is self._memory.segment:
+            return self._memory.read(ident, held)
         envelope = held.envelope
         parts = self._reader.read(ident, held)
         return Message(envelopes.decode(envelope), parts, sum(map(len, parts)))
@@ -258,6 +280,7 @@ class Store:
             "freed": self._freeing.count,
             "forwarded_octets": self._freeing.forwarded,
             "memory": self._budget.used,
+            "in_memory_alone": len(self._memory.frames) if self._memory is not None else 0,
             "fresh": len(self._fresh),
             "descriptors": len(self._reader.shelf),
             "quarantined": self._quarantine.count,
@@ -284,16 +307,28 @@ class Store:
         """Free what is worth freeing now, in the caller's task: for a store without a task of its own. Waits."""
         self._freeing.free_all()
 
+    @property
+    def drain_seconds(self) -> float:
+        """What `drain` may take on a slow disk: most of it for mail that is in memory alone."""
+        return self._memory.octets / _SLOW if self._memory is not None else 0.0
+
     def drain(self) -> None:
-        """Write and sync what rides, and seal; free no more. Waits. MachineShort when the disk does not let us, though
-        it was asked three times, a second apart."""
+        """Write and sync what rides and what is in memory alone, and seal; free no more. Waits. MachineShort when the
+        disk does not let us, though it was asked three times, a second apart: mail in memory alone is lost then."""
         self._freeing.close()
         for _ in range(_TRIES - 1):
             try:
-                return self._committer.finish()
+                return self._finish()
             except MachineShort:
                 if self._threaded:
                     tasks.sleep(RETRY)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._memory is not None:
+            for ident in list(self._fresh):
+                self.release_body(ident)
+            self._memory.write_out(self._pace.rest)
         self._committer.finish()
 
     def close(self) -> None:

@@ -12,6 +12,20 @@ from fastrelay.spool.frames import Frame
 from fastrelay.spool.journal import News
 
 
+class Way:
+    """How frames go: through a committer to the disk, or where memory.py keeps them."""
+
+    __slots__ = ()
+
+    def submit(self, group: "Group") -> None:
+        """`group` is kept as promised when this returns; waits. Raises what went wrong: then nothing of it is."""
+        raise NotImplementedError
+
+    def ride(self, record: Frame) -> None:
+        """`record` is kept soon."""
+        raise NotImplementedError
+
+
 class Group:
     """Frames that are on disk together or not at all. No frames: a barrier, done when all before it is synced.
 
