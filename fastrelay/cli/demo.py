@@ -181,7 +181,7 @@ def _carry(plan: Plan, internet: Internet, relay: Relay) -> Account:
 def _show(account: Account, plan: Plan, workers: int) -> None:
     shown, console = account.statistics(), Console(highlight=False, soft_wrap=True)
     print(
-        f"{account.result.done:,} messages of {plan.size / 1000:g} KB from {plan.sessions} sessions through {workers} "
+        f"{account.result.done:,} messages of {plan.sizes.text} from {plan.sessions} sessions through {workers} "
         f"workers,\neach synced to disk before its 250:\n"
     )
     ways = {domain.name: domain.way for domain in DOMAINS}

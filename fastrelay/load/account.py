@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastrelay.load.plan import Result
+from fastrelay.load.result import Result
 from fastrelay.load.tally import Tally
 
 

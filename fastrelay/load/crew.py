@@ -6,6 +6,7 @@ JSON lines. A child that ends with an error ends the crew with Impossible; its o
 """
 
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -56,7 +57,7 @@ class Crew:
 
     def __init__(self, count: int, body: Callable[[int, Wire], object]) -> None:
         self._selector = selectors.DefaultSelector()
-        self._pending: dict[int, bytes] = {}
+        self._pending: dict[int, list[bytes]] = {}
         self._ends: dict[int, socket.socket] = {}
         self._children: dict[int, int] = {}
         sys.stdout.flush()
@@ -72,7 +73,7 @@ class Crew:
             there.close()
             self._children[number] = pid
             self._ends[number] = here
-            self._pending[number] = b""
+            self._pending[number] = []
             self._selector.register(here, selectors.EVENT_READ, number)
         self._handlers: dict[signal.Signals, Any] = {}
         self._bell, ring = socket.socketpair()
@@ -126,7 +127,12 @@ class Crew:
             if not octets:
                 self._gone(key.data)
                 continue
-            *lines, self._pending[key.data] = (self._pending[key.data] + octets).split(b"\n")
+            pending = self._pending[key.data]
+            pending.append(octets)
+            if b"\n" not in octets:  # of a long message: joined once, when its end has come
+                continue
+            *lines, rest = b"".join(pending).split(b"\n")
+            self._pending[key.data] = [rest]
             for line in lines:
                 yield key.data, msgspec.json.decode(line)
 
@@ -158,6 +164,8 @@ def _child(number: int, wire: Wire, body: Callable[[int, Wire], object]) -> None
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         tasks.on_crash = _crashed
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every session is a descriptor
         body(number, wire)
         code = 0
     except FastrelayError as error:

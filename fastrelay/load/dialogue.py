@@ -1,22 +1,26 @@
-"""The client's side of a session for load: connect, EHLO, transactions, QUIT; one verdict per recipient.
+"""The client's side of a session for load: connect, EHLO, TLS, AUTH, transactions, QUIT; one verdict per recipient.
 
-A thin driver of the client machine of smtp/, blunter than delivery: one host, no TLS, no judgement, one deadline for
+A thin driver of the client machine of smtp/, blunter than delivery: one host, no judgement, one deadline for
 everything. A transaction costs two writes and two reads where the server offers PIPELINING.
 
-Errors: PeerError and its kinds when the connection ends, stays silent for `patience` seconds or answers out of
-protocol; Refused when the server does not want the session.
+Errors: PeerError and its kinds when the connection ends, stays silent for `patience` seconds, answers out of protocol
+or does not offer the TLS or AUTH that was asked for; Refused when the server does not want the session.
 """
 
+import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from fastrelay.errors import PeerClosed, PeerError
+from fastrelay.load.access import OPEN, Access, Login, Security
 from fastrelay.mail.reply import Reply
 from fastrelay.runtime import clock
 from fastrelay.runtime.stream import connect
+from fastrelay.runtime.tls import client_context
 from fastrelay.smtp.client import QUIT, Client, State
+from fastrelay.smtp.replies import ReplyReader
 
 PATIENCE = 600.0  # seconds: the longest wait of RFC 5321 4.5.3.2, that for the reply to the final dot
 
@@ -45,24 +49,36 @@ class Sent(NamedTuple):
 
 
 class Dialogue:
-    """One session with a server, greeted and introduced. `connected` seconds went from the first packet to the 220."""
+    """One session with a server, ready for messages. `connected`: monotonic instant of the 220."""
 
     __slots__ = ("_client", "_patience", "_stream", "connected")
 
     def __init__(
-        self, address: str, port: int, *, hello: str, pipelining: bool = True, patience: float = PATIENCE
+        self,
+        address: str,
+        port: int,
+        *,
+        hello: str,
+        pipelining: bool = True,
+        access: Access = OPEN,
+        context: ssl.SSLContext | None = None,
+        patience: float = PATIENCE,
     ) -> None:
-        started = clock.now()
+        """context: for TLS; many sessions share one. None makes one where `access` needs it."""
         self._client = client = Client(hello)
         self._patience = patience
         self._stream = connect(address, port, seconds=min(patience, 30.0))
         try:
             self._stream.expire_in(patience)
+            if access.security is Security.IMPLICIT:
+                self._secure(context)
             octets = b""
             while client.state is State.BANNER:
                 octets = client.receive(self._read())
-            self.connected = clock.now() - started
+            self.connected = clock.now()
             self._follow(octets)
+            if access is not OPEN:
+                self._get_in(access, context)
         except BaseException:
             self._stream.close()
             raise
@@ -75,7 +91,13 @@ class Dialogue:
         return self._client.state is State.READY
 
     def transact(
-        self, sender: str, recipients: Sequence[str], wire: Sequence[bytes], *, size: int = 0, eightbit: bool = False
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        wire: Sequence[bytes | memoryview],
+        *,
+        size: int = 0,
+        eightbit: bool = False,
     ) -> Sent:
         """One message. wire: its content as it goes over the wire, dots doubled and the end of data included."""
         client = self._client
@@ -90,20 +112,45 @@ class Dialogue:
             waited = clock.now() - ended
         return Sent([verdict[1] for verdict in client.verdicts if verdict is not None], waited)
 
-    def quit(self) -> None:
-        """Say goodbye, wait for the answer, close. A server that is gone already is no error."""
+    def quit(self) -> bool:
+        """Say goodbye, wait for the answer, close. True when the server answered: one that is gone is no error."""
         try:
-            if self.open:
-                self._stream.write(QUIT)
-                self._stream.read_waiting_first()
+            if not self.open:
+                return False
+            self._stream.write(QUIT)
+            return self._stream.read_waiting_first() != b""
         except PeerError:
-            pass  # the session is over either way
+            return False  # the session is over either way
         finally:
             self.close()
 
     def close(self) -> None:
         """Close without a word."""
         self._stream.close()
+
+    def _get_in(self, access: Access, context: ssl.SSLContext | None) -> None:
+        """STARTTLS and AUTH, as far as `access` asks for them."""
+        client = self._client
+        if access.security is Security.STARTTLS:
+            if not client.offer.starttls:
+                raise PeerError("STARTTLS is not offered")
+            self._follow(client.start_tls())
+            if client.state is not State.HANDSHAKE:
+                raise Refused(client.refusal[1]) if client.refusal else PeerClosed("the session is over")
+            self._secure(context)
+            self._follow(client.secured())
+        if access.credentials is not None:
+            login = Login(access.credentials, client.offer.auth)
+            replies = ReplyReader()
+            words: bytes | None = login.begin
+            while words is not None:
+                self._stream.write(words)
+                while (reply := replies.take()) is None:
+                    replies.feed(self._read())
+                words = login.answer(reply)
+
+    def _secure(self, context: ssl.SSLContext | None) -> None:
+        self._stream.start_tls(context or client_context(verify=False), server_side=False)
 
     def _follow(self, octets: bytes) -> None:
         """Write and read as the machine says, until it is the caller's move."""

@@ -1,10 +1,14 @@
-"""Latencies as a histogram that can be merged: exact counts in buckets 3 % wide, whatever their number.
+"""Latencies as a histogram that can be merged: exact counts in buckets less than 1 % wide, bounded whatever is counted.
 
-A bucket holds the microseconds that agree in their six leading bits, so a quantile is at most 1/32 below the true one;
-the highest value is kept exactly. A list of samples would need 8 octets each and a sort; this needs some 200 counts.
+The idea is HDR's: a bucket holds the microseconds that agree in their eight leading bits, so its edges are at most
+1/128 (0.8 %) apart at every magnitude. A quantile is told as the upper edge of its bucket: never better than the truth,
+at most PRECISION worse. The highest value is kept exactly. A list of samples would need 8 octets each and a
+sort; this needs at most 3,968 counts, some 300 in practice.
 """
 
-_BITS = 5  # bits kept behind the leading one: 32 buckets per doubling
+_BITS = 7  # bits kept behind the leading one: 128 buckets per doubling
+_LARGEST = 1 << 37  # microseconds, 38 hours: what is longer counts as that
+PRECISION = 1 / (1 << _BITS)
 SHOWN = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
 
@@ -23,21 +27,25 @@ class Latencies:
         """Count one. Negative ones (two clocks that disagree) count as zero."""
         micros = int(seconds * 1e6) if seconds > 0 else 0
         shift = micros.bit_length() - _BITS - 1
-        key = micros if shift <= 0 else (shift << _BITS) + (micros >> shift)
-        self._buckets[key] = self._buckets.get(key, 0) + 1
+        if shift > 0:
+            if micros > _LARGEST:
+                micros, shift = _LARGEST, 37 - _BITS
+            micros = (shift << _BITS) + (micros >> shift)
+        buckets = self._buckets
+        buckets[micros] = buckets.get(micros, 0) + 1
         self.count += 1
         self.total += seconds
         if seconds > self.highest:
             self.highest = seconds
 
     def quantile(self, share: float) -> float:
-        """Seconds that `share` of the values do not exceed (lower edge of their bucket); 0.0 of none."""
+        """Seconds that `share` of the values do not exceed (upper edge of their bucket); 0.0 of none."""
         wanted = share * self.count
         seen = 0
         for key in sorted(self._buckets):
             seen += self._buckets[key]
             if seen >= wanted:
-                return _lower_edge(key) / 1e6
+                return min(_upper_edge(key) / 1e6, self.highest)
         return 0.0
 
     def merge(self, other: "Latencies") -> None:
@@ -70,8 +78,9 @@ class Latencies:
         return made
 
 
-def _lower_edge(key: int) -> int:
+def _upper_edge(key: int) -> int:
+    """The first microsecond that is no longer of the bucket."""
     shift = (key >> _BITS) - 1
     if shift <= 0:
-        return key
-    return (key - (shift << _BITS)) << shift
+        return key + 1
+    return (key - (shift << _BITS) + 1) << shift

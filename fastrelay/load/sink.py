@@ -9,8 +9,10 @@ Bounded: 64 KiB of commands not yet understood, 16 KiB of a message are looked a
 """
 
 import random
+import ssl
 
 from fastrelay.errors import PeerError
+from fastrelay.load.limits import NO_LIMITS, Limits, Presence
 from fastrelay.load.message import find_mark
 from fastrelay.load.profile import REPLIES, Profile, Verdict
 from fastrelay.load.tally import Tally
@@ -24,7 +26,12 @@ _HEAD = 16 * 1024  # octets of a message that are kept to find its mark
 
 
 class Sink:
-    """Serves connections by a profile and counts into a tally. `chance` decides shares: one seed, one behaviour."""
+    """Serves connections by a profile and limits and counts into a tally. `chance` decides shares: one seed, one
+    behaviour.
+
+    presence: shared by several processes, of which this is `number`. tls: STARTTLS is offered, or with `implicit` TLS
+    comes first.
+    """
 
     def __init__(
         self,
@@ -35,21 +42,37 @@ class Sink:
         name: str = "sink.invalid",
         extensions: tuple[str, ...] = EXTENSIONS,
         patience: float = 300.0,
+        limits: Limits | None = None,
+        presence: Presence | None = None,
+        number: int = 0,
+        tls: ssl.SSLContext | None = None,
+        implicit: bool = False,
     ) -> None:
         self.tally = tally
         self.profile = profile or {}
         self.chance = chance or random.Random(0)
         self.patience = patience
+        self.limits = limits or NO_LIMITS
+        self._presence = presence
+        if presence is None and (self.limits.connections or self.limits.per_client):
+            self._presence = Presence(self.limits)
+        self._number = number
+        self.tls = tls
+        self.implicit = implicit
         self.greeting = f"220 {name} ESMTP sink\r\n".encode()
-        lines = (name, *extensions)
-        self.hello = "".join(
-            f"250{' ' if n == len(lines) else '-'}{line}\r\n" for n, line in enumerate(lines, 1)
-        ).encode()
+        self.hello_secured = _hello((name, *extensions))
+        self.hello = _hello((name, *extensions, "STARTTLS")) if tls is not None else self.hello_secured
 
     def serve(self, stream: Stream) -> None:
         """One connection, to its end."""
         tally = self.tally
         tally.connections += 1
+        presence = self._presence
+        if presence is not None and not presence.enter(self._number, stream.peer[0]):
+            tally.throttled += 1
+            stream.write_nowait(self.limits.busy)
+            stream.close()
+            return
         tally.open += 1
         tally.peak = max(tally.peak, tally.open)
         try:
@@ -61,6 +84,12 @@ class Sink:
         finally:
             tally.open -= 1
             stream.close()
+            if presence is not None:
+                presence.leave(self._number, stream.peer[0])
+
+
+def _hello(lines: tuple[str, ...]) -> bytes:
+    return "".join(f"250{' ' if n == len(lines) else '-'}{line}\r\n" for n, line in enumerate(lines, 1)).encode()
 
 
 class _HungUp(Exception):
@@ -70,7 +99,7 @@ class _HungUp(Exception):
 class _Session:
     """One client: what it sent and is not understood yet, replies not yet written, the transaction."""
 
-    __slots__ = ("_buffer", "_out", "_recipients", "_sink", "_stream")
+    __slots__ = ("_buffer", "_encrypted", "_out", "_recipients", "_sink", "_stream", "_taken")
 
     def __init__(self, sink: Sink, stream: Stream) -> None:
         self._sink = sink
@@ -78,10 +107,14 @@ class _Session:
         self._buffer = b""
         self._out: list[bytes] = []
         self._recipients: list[bytes] = []
+        self._taken = 0  # messages
+        self._encrypted = False
 
     def run(self) -> None:
         """Greet, then command by command; every reply to what came in one read leaves in one write."""
         self._stream.expire_in(self._sink.patience)
+        if self._sink.tls is not None and self._sink.implicit:
+            self._secure(self._sink.tls)
         if not self._answer("connect", self._sink.greeting):
             self._flush()
             return
@@ -107,16 +140,28 @@ class _Session:
             self._buffer = buffer[end + 2 :]
             verb = buffer[:4].upper()
             if verb == b"RCPT":
-                if self._answer("rcpt", b"250 2.1.5 Ok\r\n"):
-                    self._recipients.append(_path(buffer[:end]))
+                self._recipient(_path(buffer[:end]))
             elif verb == b"MAIL":
+                most = self._sink.limits.messages
+                if most and self._taken >= most:
+                    self._sink.tally.limited += 1
+                    self._out.append(self._sink.limits.enough)
+                    return False
                 self._recipients = []
                 self._answer("mail", b"250 2.1.0 Ok\r\n")
             elif verb == b"DATA":
                 self._data()
-            elif verb in (b"EHLO", b"HELO"):
-                if not self._answer("ehlo", self._sink.hello if verb == b"EHLO" else b"250 sink\r\n"):
+                if self._taken == self._sink.limits.messages and self._taken and not self._sink.limits.enough:
+                    self._sink.tally.limited += 1
                     return False
+            elif verb in (b"EHLO", b"HELO"):
+                if not self._answer("ehlo", self._hello() if verb == b"EHLO" else b"250 sink\r\n"):
+                    return False
+            elif verb == b"STAR" and self._sink.tls is not None and not self._encrypted:
+                self._out.append(b"220 2.0.0 Ready\r\n")
+                self._flush()
+                self._buffer, self._recipients = b"", []
+                self._secure(self._sink.tls)
             elif verb == b"QUIT":
                 self._answer("quit", b"221 2.0.0 Bye\r\n")
                 return False
@@ -125,6 +170,27 @@ class _Session:
                 self._out.append(b"250 2.0.0 Ok\r\n")
             else:
                 self._out.append(b"500 5.5.2 Not known to a sink\r\n")
+
+    def _recipient(self, path: bytes) -> None:
+        limits, recipients = self._sink.limits, self._recipients
+        if limits.recipients and len(recipients) >= limits.recipients:
+            refusal = limits.crowded
+        elif limits.one_domain and recipients and _domain(path) != _domain(recipients[0]):
+            refusal = limits.foreign
+        else:
+            if self._answer("rcpt", b"250 2.1.5 Ok\r\n"):
+                recipients.append(path)
+            return
+        self._sink.tally.limited += 1
+        self._out.append(refusal)
+
+    def _hello(self) -> bytes:
+        return self._sink.hello_secured if self._encrypted else self._sink.hello
+
+    def _secure(self, context: ssl.SSLContext) -> None:
+        self._stream.start_tls(context, server_side=True)
+        self._encrypted = True
+        self._sink.tally.encrypted += 1
 
     def _data(self) -> None:
         if not self._recipients:
@@ -135,6 +201,7 @@ class _Session:
         self._flush()
         head, size = self._content()
         if self._answer("dot", b"250 2.0.0 Taken\r\n"):
+            self._taken += 1
             mark = find_mark(head)
             ident, offered = mark or ("", 0.0)
             self._sink.tally.arrived(clock.now(), size, self._recipients, ident, offered)
@@ -201,3 +268,7 @@ def _path(line: bytes) -> bytes:
     """What stands between the brackets of MAIL or RCPT; the whole rest where there are none."""
     start, end = line.find(b"<"), line.rfind(b">")
     return line[start + 1 : end] if 0 <= start < end else line[8:].strip()
+
+
+def _domain(path: bytes) -> bytes:
+    return path.rpartition(b"@")[2].lower()

@@ -1,33 +1,41 @@
-"""A sink in several processes on shared listening sockets: what `fastrelay sink` runs.
+"""A sink in several processes on shared listening sockets: what `fastrelay sink` and `fastrelay bench --sink` run.
 
-Each process counts for itself; on request and at the end the parent merges the tallies.
+Each process counts for itself; on request and at the end the parent merges the tallies. Connection limits hold over all
+processes together.
 """
 
 import os
 import random
 import signal
 import socket
+import ssl
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from fastrelay.errors import MisuseError
 from fastrelay.load.crew import STOP, Crew, Wire
+from fastrelay.load.limits import NO_LIMITS, Limits, Presence
 from fastrelay.load.profile import Profile
 from fastrelay.load.sink import EXTENSIONS, Sink
-from fastrelay.load.tally import Tally
+from fastrelay.load.tally import Difference, Tally
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.tls import server_context
 
 _BACKLOG = 4096  # connections the kernel holds for us; capped by net.core.somaxconn
-_TALLY = "tally"
+_LOOK = 0.05  # seconds between two looks at what has arrived
+_TALLY, _COUNT, _FROM = "tally", "count", "from "
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """listen: (host, port), or ("unix:/path", 0); port 0 takes a free one. keep_pairs: remember every (message,
-    recipient) for loss and duplicate checks."""
+    recipient) for loss and duplicate checks. certificate, key: PEM files; then TLS is offered, or with `implicit` comes
+    first."""
 
     listen: tuple[tuple[str, int], ...] = (("127.0.0.1", 2526),)
     processes: int = 1
@@ -36,6 +44,10 @@ class Settings:
     extensions: tuple[str, ...] = EXTENSIONS
     keep_pairs: bool = False
     seed: int = 0
+    limits: Limits = NO_LIMITS
+    certificate: str = ""
+    key: str = ""
+    implicit: bool = False
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -66,6 +78,128 @@ def address_of(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class Sinks:
+    """The processes, serving from the moment this is entered until it is left. A context manager; start no thread
+    before. ConfigError for a certificate that cannot be used, MisuseError for an address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tls = server_context(settings.certificate, settings.key) if settings.certificate else None
+        self._presence: Presence | None = None
+        if settings.limits.connections or settings.limits.per_client:
+            self._presence = Presence(settings.limits, settings.processes)
+        self._sockets = [open_socket(host, port) for host, port in settings.listen]
+        self.addresses = [address_of(sock) for sock in self._sockets]
+
+    def __enter__(self) -> Self:
+        self.crew = Crew(self._settings.processes, self._serve)
+        for sock in self._sockets:
+            sock.close()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.crew.__exit__(*exc)
+
+    def arrived(self) -> int:
+        """Recipients that have got their mail so far, those who got it twice counted twice. Waits for the answers."""
+        return sum(self._ask(_COUNT))
+
+    def tally(self) -> Tally:
+        """What all processes saw so far, merged. Waits for the answers."""
+        return self._merged(_TALLY)
+
+    def end(self) -> Tally:
+        """Serve no longer; the last word of all."""
+        return self._merged(STOP)
+
+    def measure_from(self, at: float) -> None:
+        """Latencies count from now on, and only of messages offered after monotonic `at`."""
+        self.crew.tell(f"{_FROM}{at}")
+
+    def wait(self, pairs: list[str], patience: float, progress: Callable[[int], object]) -> tuple[Tally, Difference]:
+        """Until every pair ("IDENT ADDRESS") of `pairs` has arrived, or nothing has for `patience` seconds.
+
+        progress: called with the number of recipients that have their mail. Ctrl-C ends the wait.
+        """
+        seen, latest = -1, 0.0
+        tally = Tally()
+        difference = tally.difference(pairs)
+        try:
+            while difference.lost:
+                arrived = self.arrived()
+                progress(arrived)
+                now = clock.now()
+                if arrived > seen:
+                    seen, latest = arrived, now + patience
+                    if arrived >= len(pairs):
+                        difference = self.tally().difference(pairs)
+                        continue
+                if now >= latest:
+                    break
+                time.sleep(_LOOK)
+        except KeyboardInterrupt:
+            pass  # what has not come counts as lost
+        tally = self.tally()
+        return tally, tally.difference(pairs)
+
+    def _merged(self, word: str) -> Tally:
+        merged = Tally(keep_pairs=self._settings.keep_pairs)
+        for wire in self._ask(word):
+            merged.merge(Tally.from_wire(wire))
+        return merged
+
+    def _ask(self, word: str) -> list[Any]:
+        self.crew.tell(word)
+        missing = self.crew.working
+        answers: list[Any] = []
+        while len(answers) < missing:
+            answers += [answer for _, answer in self.crew.hear()]
+        return answers
+
+    def _serve(self, number: int, wire: Wire) -> None:
+        """In the child."""
+        settings = self._settings
+        sink = _made(settings, number, self._presence, self._tls)
+        tally = sink.tally
+        stopped = tasks.Event()
+
+        def hear(word: str) -> None:
+            if word == STOP:
+                stopped.set()
+            elif word == _COUNT:
+                wire.say(tally.recipients)
+            elif word.startswith(_FROM):
+                tally.measure_from(float(word[len(_FROM) :]))
+            else:
+                wire.say(tally.to_wire())
+
+        ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+        listeners = [Listener(sock, sink.serve, spawn=tasks.spawn) for sock in self._sockets]
+        for listener in listeners:
+            listener.start()
+        wire.listen(hear)
+        stopped.wait()
+        for listener in listeners:
+            listener.close()
+        ticker.close()
+        wire.say(tally.to_wire())
+
+
+def _made(settings: Settings, number: int, presence: Presence | None, tls: ssl.SSLContext | None) -> Sink:
+    return Sink(
+        Tally(keep_pairs=settings.keep_pairs),
+        profile=settings.profile,
+        chance=random.Random(settings.seed * 1000 + number),
+        name=settings.name,
+        extensions=settings.extensions,
+        limits=settings.limits,
+        presence=presence,
+        number=number,
+        tls=tls,
+        implicit=settings.implicit,
+    )
+
+
 def run(
     settings: Settings,
     *,
@@ -76,51 +210,13 @@ def run(
 
     opened: called once with the addresses, when connections are taken. shown: called with the tally so far on USR1.
     """
-    sockets = [open_socket(host, port) for host, port in settings.listen]
-    with Crew(settings.processes, lambda number, wire: _serve(number, wire, sockets, settings)) as crew:
-        came = crew.on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        opened([address_of(sock) for sock in sockets])
+    with Sinks(settings) as sinks:
+        came = sinks.crew.on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        opened(sinks.addresses)
         while signal.SIGINT not in came and signal.SIGTERM not in came:
             if signal.SIGUSR1 in came:
                 came.clear()
-                crew.tell(_TALLY)
-                shown(_gather(crew))
-            for _ in crew.hear():
+                shown(sinks.tally())
+            for _ in sinks.crew.hear():
                 pass  # nothing comes unasked
-        crew.tell(STOP)
-        return _gather(crew)
-
-
-def _gather(crew: Crew) -> Tally:
-    missing, merged = crew.working, Tally()
-    while missing:
-        for _, wire in crew.hear():
-            tally = Tally.from_wire(wire)
-            merged.keep_pairs = tally.keep_pairs
-            merged.merge(tally)
-            missing -= 1
-    return merged
-
-
-def _serve(number: int, wire: Wire, sockets: list[socket.socket], settings: Settings) -> None:
-    tally = Tally(keep_pairs=settings.keep_pairs)
-    chance = random.Random(settings.seed * 1000 + number)
-    sink = Sink(tally, profile=settings.profile, chance=chance, name=settings.name, extensions=settings.extensions)
-    stopped = tasks.Event()
-
-    def hear(word: str) -> None:
-        if word == STOP:
-            stopped.set()
-        else:
-            wire.say(tally.to_wire())
-
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
-    listeners = [Listener(sock, sink.serve, spawn=tasks.spawn) for sock in sockets]
-    for listener in listeners:
-        listener.start()
-    wire.listen(hear)
-    stopped.wait()
-    for listener in listeners:
-        listener.close()
-    ticker.close()
-    wire.say(tally.to_wire())
+        return sinks.end()

@@ -11,7 +11,8 @@ from fastrelay.load.figures import Latencies
 
 _MAX_DOMAINS = 65_536
 _COUNTS = (
-    "connections", "messages", "recipients", "octets", "deferred", "rejected", "disconnected", "broken", "unmarked",
+    "connections", "encrypted", "messages", "recipients", "octets", "deferred", "rejected", "disconnected", "throttled",
+    "limited", "broken", "unmarked",
 )  # fmt: skip
 
 
@@ -26,15 +27,22 @@ class Difference(NamedTuple):
 class Tally:
     """Counts of one sink process.
 
-    broken: connections that ended without QUIT. unmarked: messages without a mark (not from our generator).
-    started, ended: monotonic seconds of the first and the last message.
+    encrypted: connections that went over to TLS. throttled: connections turned away as one too many. limited: commands
+    refused by another limit, and connections ended after the most messages. broken: connections that ended without
+    QUIT. unmarked: messages without a mark (not from our generator).
+    started, ended: monotonic seconds of the first and the last message. peak: most connections at once, of each process
+    added up. measured_from: messages offered before this monotonic instant have no part in the latencies.
     """
 
-    __slots__ = (*_COUNTS, "domains", "ended", "keep_pairs", "latencies", "open", "pairs", "peak", "started")
+    __slots__ = (
+        *_COUNTS, "domains", "ended", "keep_pairs", "latencies", "measured_from", "open", "pairs", "peak", "started",
+    )  # fmt: skip
 
     def __init__(self, *, keep_pairs: bool = False) -> None:
-        self.connections = self.messages = self.recipients = self.octets = 0
-        self.deferred = self.rejected = self.disconnected = self.broken = self.unmarked = 0
+        self.connections = self.encrypted = self.messages = self.recipients = self.octets = 0
+        self.deferred = self.rejected = self.disconnected = self.throttled = self.limited = 0
+        self.broken = self.unmarked = 0
+        self.measured_from = 0.0
         self.open = self.peak = 0
         self.started = self.ended = 0.0
         self.domains: dict[str, int] = {}
@@ -50,7 +58,8 @@ class Tally:
             self.started = at
         self.ended = at
         if ident:
-            self.latencies.add(at - offered)
+            if offered >= self.measured_from:
+                self.latencies.add(at - offered)
         else:
             self.unmarked += 1
         domains = self.domains
@@ -64,6 +73,11 @@ class Tally:
             if self.keep_pairs and ident:
                 pair = f"{ident} {address}"
                 self.pairs[pair] = self.pairs.get(pair, 0) + 1
+
+    def measure_from(self, at: float) -> None:
+        """Forget the latencies so far: what was offered before monotonic `at` belongs to a warm-up."""
+        self.measured_from = at
+        self.latencies = Latencies()
 
     def merge(self, other: "Tally") -> None:
         """Add what another process saw."""

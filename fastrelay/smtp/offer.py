@@ -12,7 +12,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     """What the peer offers.
 
     size: the largest message it takes in octets, 0 = it names no limit (RFC 1870). recipients: the most it takes in one
-    transaction, 0 = it names no limit (RFC 9422 RCPTMAX).
+    transaction, 0 = it names no limit (RFC 9422 RCPTMAX). auth: SASL mechanisms (RFC 4954 3).
     """
 
     pipelining: bool = False
@@ -22,6 +22,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     smtputf8: bool = False
     starttls: bool = False
     recipients: int = 0
+    auth: tuple[str, ...] = ()
 
 
 def parse_offer(lines: Sequence[str]) -> Offer:
@@ -39,6 +40,7 @@ def parse_offer(lines: Sequence[str]) -> Offer:
         smtputf8="SMTPUTF8" in offered,
         starttls="STARTTLS" in offered,
         recipients=_number(limits.get("RCPTMAX", "")),
+        auth=tuple(offered.get("AUTH", "").upper().split()),
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fastrelay.load.account import Account, Line
-from fastrelay.load.plan import Result
+from fastrelay.load.result import Result
 from fastrelay.load.tally import Tally
 
 

@@ -1,9 +1,7 @@
-import itertools
-
 import pytest
 
 from fastrelay.errors import MisuseError
-from fastrelay.load.plan import Plan, Result
+from fastrelay.load.plan import Plan
 
 
 def test_only_this_machine_unless_owned() -> None:
@@ -33,30 +31,16 @@ def test_split_loses_and_doubles_nothing(processes: int, sessions: int, messages
         assert sorted(numbers) == list(range(messages))
 
 
-def test_recipients_follow_the_weights_and_differ_within_a_message() -> None:
-    plan = Plan("::1", 25, recipients=5, domains=(("often.example", 9), ("seldom.example", 1)), seed=3)
-    messages = list(itertools.islice(plan.addresses(), 1000))
-    assert all(len(set(one)) == 5 for one in messages)
-    often = sum(address.endswith("@often.example") for one in messages for address in one)
-    assert 0.87 < often / 5000 < 0.93
-    assert messages == list(itertools.islice(plan.addresses(), 1000))
+def test_the_turns_of_processes_interleave() -> None:
+    parts = Plan("::1", 25, rate=100.0, messages=10).split(4)
+    assert [(part.offset, part.stride, part.rate) for part in parts] == [(n, 4, 100.0) for n in range(4)]
 
 
-def test_result_travels_and_merges() -> None:
-    one, two = Result(), Result()
-    for result, start in ((one, 10.0), (two, 9.0)):
-        result.accepted, result.refused, result.started, result.ended = 3, 1, start, start + 2
-        result.accept.add(0.5)
-        result.error("452 4.3.1 Full")
-        result.pairs = [f"r-{start} a@x"]
-    one.merge(Result.from_wire(two.to_wire()))
-    assert (one.done, one.errors, len(one.pairs)) == (8, {"452 4.3.1 Full": 2}, 2)
-    shown = one.statistics()
-    assert shown["seconds"] == 3.0 and shown["messages_per_second"] == 2.0 and shown["accept_ms"]["count"] == 2
+def test_no_process_without_a_message() -> None:
+    assert [part.messages for part in Plan("::1", 25, messages=2).split(8)] == [1, 1]
 
 
-def test_error_texts_are_bounded() -> None:
-    result = Result()
-    for n in range(1000):
-        result.error(f"text {n}")
-    assert len(result.errors) == 101 and result.errors["other"] == 900
+@pytest.mark.parametrize("wrong", [{"rate": 0.0}, {"warmup": 1.0}, {"warmup": -0.1}])
+def test_what_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(MisuseError):
+        Plan("::1", 25, **wrong).check()  # type: ignore[arg-type]

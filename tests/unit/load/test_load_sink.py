@@ -1,10 +1,12 @@
 """The sink's session over a stream that is a script: what the client sends, piece by piece; what comes back."""
 
 import random
+import ssl
 from typing import cast
 
 import pytest
 
+from fastrelay.load.limits import Limits
 from fastrelay.load.profile import Profile, Rule
 from fastrelay.load.sink import Sink
 from fastrelay.load.tally import Tally
@@ -25,6 +27,8 @@ class ScriptedStream:
         self.pieces = pieces
         self.written = b""
         self.closed = False
+        self.peer = ("192.0.2.1", 1)
+        self.handshakes: list[bytes] = []  # what had been written before each
 
     def read(self) -> bytes:
         return self.pieces.pop(0) if self.pieces else b""
@@ -36,6 +40,14 @@ class ScriptedStream:
 
     def expire_in(self, seconds: float) -> None:
         assert seconds > 0
+
+    def write_nowait(self, octets: bytes) -> bool:
+        self.write(octets)
+        return True
+
+    def start_tls(self, context: object, *, server_side: bool) -> None:
+        assert server_side
+        self.handshakes.append(self.written)
 
     def close(self) -> None:
         self.closed = True
@@ -104,3 +116,76 @@ def test_shares_repeat_with_the_seed() -> None:
 def test_endless_line_ends_the_session() -> None:
     codes, _ = serve([b"x" * 60_000, b"x" * 60_000, b"\r\n"])
     assert codes == [220]
+
+
+def talk(octets: bytes, limits: Limits) -> tuple[list[int], Tally]:
+    tally, stream = Tally(), ScriptedStream([octets])
+    Sink(tally, limits=limits).serve(cast(Stream, stream))
+    return stream.codes(), tally
+
+
+def test_recipients_above_the_limit_are_put_off_and_the_message_goes_to_the_others() -> None:
+    three = b"MAIL FROM:<>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nDATA\r\n.\r\nQUIT\r\n"
+    codes, tally = talk(three, Limits(recipients=2))
+    assert codes == [220, 250, 250, 250, 452, 354, 250, 221]
+    assert (tally.recipients, tally.limited, tally.deferred) == (2, 1, 0)
+    assert talk(three, Limits(recipients=3))[1].limited == 0
+
+
+def test_a_second_domain_is_put_off() -> None:
+    mixed = b"MAIL FROM:<>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@y>\r\nRCPT TO:<c@X>\r\nDATA\r\n.\r\n"
+    mixed += b"MAIL FROM:<>\r\nRCPT TO:<b@y>\r\n"
+    codes, tally = talk(mixed, Limits(one_domain=True))
+    assert codes == [220, 250, 250, 451, 250, 354, 250, 250, 250] and tally.limited == 1
+
+
+@pytest.mark.parametrize(("words", "last"), [(b"421 4.7.0 enough\r\n", [421]), (b"", [])])
+def test_after_the_most_messages_the_connection_ends(words: bytes, last: list[int]) -> None:
+    one = b"MAIL FROM:<>\r\nRCPT TO:<a@x>\r\nDATA\r\n.\r\n"
+    codes, tally = talk(one * 3 + b"QUIT\r\n", Limits(messages=2, enough=words))
+    assert codes == [220, *[250, 250, 354, 250] * 2, *last]
+    assert (tally.messages, tally.limited, tally.broken) == (2, 1, 0)
+
+
+def test_one_connection_too_many_is_told_and_not_counted_in() -> None:
+    tally = Tally()
+    sink = Sink(tally, limits=Limits(per_client=1))
+    second = ScriptedStream([])
+
+    class Meeting(ScriptedStream):
+        """While it is served another one comes."""
+
+        def read_waiting_first(self) -> bytes:
+            sink.serve(cast(Stream, second))
+            return b""
+
+    sink.serve(cast(Stream, Meeting([])))
+    assert second.codes() == [421] and second.closed
+    assert (tally.connections, tally.throttled, tally.peak, tally.open) == (2, 1, 1, 0)
+    third = ScriptedStream([b"QUIT\r\n"])
+    sink.serve(cast(Stream, third))
+    assert third.codes() == [220, 221] and tally.throttled == 1
+
+
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+def test_starttls_is_offered_once_and_what_came_before_it_is_void() -> None:
+    tally = Tally()
+    stream = ScriptedStream([b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<injected@x>\r\n", b"EHLO c\r\nSTARTTLS\r\nQUIT\r\n"])
+    Sink(tally, tls=CONTEXT).serve(cast(Stream, stream))
+    assert stream.codes() == [220, 250, 220, 250, 500, 221] and tally.encrypted == 1
+    (before,) = stream.handshakes
+    assert b"250 STARTTLS\r\n" in before and before.endswith(b"220 2.0.0 Ready\r\n")
+    assert b"STARTTLS" not in stream.written[len(before) :]
+
+
+def test_implicit_tls_comes_before_the_greeting() -> None:
+    stream = ScriptedStream([b"QUIT\r\n"])
+    Sink(Tally(), tls=CONTEXT, implicit=True).serve(cast(Stream, stream))
+    assert stream.handshakes == [b""] and stream.codes() == [220, 221]
+
+
+def test_without_a_certificate_there_is_no_starttls() -> None:
+    codes, _ = serve([b"EHLO c\r\nSTARTTLS\r\nQUIT\r\n"])
+    assert codes == [220, 250, 500, 221]

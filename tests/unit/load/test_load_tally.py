@@ -29,3 +29,11 @@ def test_an_empty_tally_does_not_move_the_times() -> None:
     tally = _seen(("r-1", [b"a@x"]))
     tally.merge(Tally())
     assert (tally.started, tally.ended) == (100.0, 100.0)
+
+
+def test_latencies_of_a_warmup_are_forgotten() -> None:
+    tally = _seen(("r-1", [b"a@x"]))
+    tally.measure_from(100.5)
+    tally.arrived(101.0, 1000, [b"a@x"], "r-2", 100.4)
+    tally.arrived(101.0, 1000, [b"a@x"], "r-3", 100.5)
+    assert tally.messages == 3 and tally.latencies.count == 1 and tally.latencies.highest == 0.5
