@@ -136,7 +136,7 @@ class Delivery(Section, frozen=True):
     idle_timeout: Duration = 60.0
     recipients_per_transaction: Positive = 100  # RFC 5321 4.5.3.1.8: every server takes 100
     connect_timeout: Duration = 30.0
-    reply_timeout: Duration = 0.0  # ceiling on every wait for a reply; 0 = RFC 5321 4.5.3.2, phase by phase
+    reply_timeout: Duration = 0.0  # ceiling on every wait for the peer; 0 = RFC 5321 4.5.3.2, phase by phase
     allow_private: bool = False
     ip: Literal["both", "4", "6"] = "both"
     source_address: tuple[str, ...] = ()

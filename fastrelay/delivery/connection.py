@@ -124,10 +124,16 @@ class Connection:
         """Ready, and the peer has neither closed nor said anything since. One system call."""
         return self.client.state is State.READY and self.stream.is_quiet()
 
+    def patience(self, phase: Phase) -> float:
+        """Seconds the peer may take in that phase: what RFC 5321 gives it, less where the site's ceiling is lower."""
+        seconds = CLIENT_SECONDS[phase]
+        ceiling = self.reply_ceiling
+        return ceiling if 0.0 < ceiling < seconds else seconds
+
     def converse(self, octets: bytes) -> None:
         """Write, and read replies until none is due. PeerError when the peer does not keep to the protocol."""
-        stream, client, ceiling = self.stream, self.client, self.reply_ceiling
-        stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
+        stream, client = self.stream, self.client
+        stream.expire_in(self.patience(client.phase))
         if octets:
             stream.write(octets)
         while client.awaiting:
@@ -137,7 +143,7 @@ class Connection:
             answered = client.answered
             octets = client.receive(said)
             if client.answered != answered:  # each reply has its own time, each octet of it has not
-                stream.expire_in(ceiling or CLIENT_SECONDS[client.phase])
+                stream.expire_in(self.patience(client.phase))
             if octets:
                 stream.write(octets)
 
@@ -170,8 +176,9 @@ class Connection:
         return None
 
     def _send(self, buffers: list[bytes]) -> None:
+        """The content with its dot, unless the peer refuses on the way: then the state is CONTENT no longer."""
         stream = self.stream
-        seconds = CLIENT_SECONDS[Phase.CONTENT]
+        seconds = self.patience(Phase.CONTENT)
         stream.expire_in(seconds)
         size = sum(map(len, buffers))
         try:
@@ -190,12 +197,14 @@ class Connection:
                     stream.write_parts([view[start : start + BLOCK]])
         except PeerClosed:
             self._hear_last_words()
-            raise
+            if self.client.state is State.CONTENT:
+                raise
 
     def _hear_last_words(self) -> None:
-        """A server that refuses in the middle says why before it hangs up; that word is worth more than the loss."""
+        """A server that refuses in the middle says why before it hangs up; that word is worth more than the loss, and
+        the verdict on all who had none."""
         stream = self.stream
-        stream.expire_in(CLIENT_SECONDS[Phase.CONTENT])
+        stream.expire_in(self.patience(Phase.CONTENT))
         try:
             said = stream.read()
             if said:
