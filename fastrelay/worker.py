@@ -47,6 +47,7 @@ from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.classify import classify
 from fastrelay.settlement.settle import Settle
 from fastrelay.spool import slots
+from fastrelay.spool.disk import Disk
 from fastrelay.spool.slots import Slot
 from fastrelay.spool.store import Store
 
@@ -64,12 +65,12 @@ class Ending(enum.Enum):
     QUICK = "quick"
 
 
-def run_worker(seat: Seat) -> int:
-    """The life of a worker; its exit code. Raises what keeps it from starting."""
+def run_worker(seat: Seat, disk: Disk | None = None) -> int:
+    """The life of a worker; its exit code. Raises what keeps it from starting. disk: the spool's, the real one."""
     slot = slots.claim(Path(seat.config.spool.path))
     try:
         seat.claim(slot.number)
-        return Worker(seat, slot).run()
+        return Worker(seat, slot, disk).run()
     finally:
         slot.close()
 
@@ -77,7 +78,7 @@ def run_worker(seat: Seat) -> int:
 class Worker:
     """The rooms of one slot and their neighbours."""
 
-    def __init__(self, seat: Seat, slot: Slot) -> None:
+    def __init__(self, seat: Seat, slot: Slot, disk: Disk | None = None) -> None:
         config = seat.config
         self._seat = seat
         self._slot = slot
@@ -105,7 +106,7 @@ class Worker:
             tasks.DescriptorWatch(seat.ledger.eventfd, self._slot_freed),
         ]
         settings_of = _settings(config)
-        self.store = Store(slot, config.spool, config.limits, note=self.log.write, counts=self.counts)
+        self.store = Store(slot, config.spool, config.limits, disk=disk, note=self.log.write, counts=self.counts)
         self.resolver = resolver.configured(config.dns)
         self.router = Router(config, self.resolver)
         dialer = Dialer(

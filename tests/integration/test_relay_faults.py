@@ -1,10 +1,14 @@
 """Faults of the house as an operator meets them: what the client is told, what is kept, what the log says."""
 
+import contextlib
 import os
+import random
+import shutil
 import smtplib
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from tests.peers.relay_process import PROGRAM, RelayProcess
 from tests.peers.sink_process import SinkProcess
 
 STUMBLING = Path(__file__).with_name("stumbling_house.py")
+SEAMED = Path(__file__).with_name("seamed_house.py")
 
 
 class Raw:
@@ -93,6 +98,42 @@ def test_full_disk_is_452_nothing_is_lost_and_it_recovers(relay: Callable[..., R
         assert one.stop() == 0, one.said()
 
 
+def test_writes_that_fail_for_want_of_room_are_452_and_what_is_queued_goes_out(
+    relay: Callable[..., RelayProcess],
+) -> None:
+    box = Mailbox()
+    one = relay(next_hop=f"127.0.0.1:{box.port}", workers=1)
+    one.start(program=[sys.executable, SEAMED, one.config, "full"])
+    with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+        for n in range(5):
+            client.sendmail("a@x.example", f"b{n}@x.example", b"Subject: x\r\n\r\nx\r\n")
+
+    def taken(recipient: str) -> bool:
+        with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+            try:
+                client.sendmail("a@x.example", recipient, b"Subject: x\r\n\r\nx\r\n")
+            except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+                assert error.smtp_code == 452 and bytes(error.smtp_error).startswith(b"4.3.1"), error
+                return False
+        return True
+
+    marker = one.folder / "full"
+    marker.touch()
+    assert not any(taken("never@x.example") for _ in range(3))
+    with box:
+        assert len(box.wait(5)) == 5, "a full disk kept mail from going out"
+        assert not taken("never@x.example")
+        marker.unlink()
+        debian.wait_until(lambda: taken("after@x.example"), 20, "mail to be taken again")
+        box.wait(6)
+        one.wait_empty()
+        assert one.stop() == 0, one.said()
+        one.start()  # what was delivered while records could not be written is known to have been
+        one.wait_empty()
+        assert one.stop() == 0
+        assert len(box.arrived) == 6 and box.arrived[-1].recipients == ("after@x.example",)
+
+
 def test_a_spool_of_a_newer_format_is_refused_untouched(relay: Callable[..., RelayProcess]) -> None:
     one = relay(next_hop="127.0.0.1:9", workers=1).start()
     with smtplib.SMTP("127.0.0.1", one.port) as client:
@@ -118,6 +159,32 @@ def test_an_unreadable_spool_is_named(relay: Callable[..., RelayProcess]) -> Non
     assert done.returncode in (73, 75, 78) and str(one.folder / "spool").encode() in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("what", ["the folder", "a slot", "a segment"])
+def test_a_spool_that_may_not_be_read_is_named_and_untouched(what: str) -> None:
+    """The relay runs without rights, as whoever runs the tests or, where that is root, as nobody."""
+    with tempfile.TemporaryDirectory(prefix="fastrelay-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        one = RelayProcess(folder, next_hop="127.0.0.1:9", workers=1)
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if debian.is_root() else []
+        if as_nobody:
+            shutil.chown(folder, 65534, 65534)
+        one.start(*as_nobody)
+        with smtplib.SMTP("127.0.0.1", one.port) as client:
+            client.sendmail("a@x.example", "b@x.example", "Subject: x\r\n\r\nx\r\n")
+        assert one.stop() == 0
+        spool = folder / "spool"
+        segment = next(spool.rglob("segment-*.log"))
+        shut = {"the folder": spool, "a slot": segment.parent, "a segment": segment}[what]
+        octets = segment.read_bytes()
+        before = shut.stat().st_mode
+        shut.chmod(0)
+        done = debian.run([*as_nobody, *PROGRAM, "serve", "-c", one.config], seconds=30)
+        shut.chmod(before)
+        assert done.returncode not in (0, 1) and str(shut).encode() in done.stderr, (done.returncode, done.stderr)
+        assert segment.read_bytes() == octets
+
+
 def test_unknown_key_is_78_with_the_nearest(relay: Callable[..., RelayProcess]) -> None:
     one = relay(tables="[dns]\nnameserver = ['127.0.0.1']")
     for verb in ("check", "serve"):
@@ -139,6 +206,42 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(relay: Callable[..., 
     debian.wait_until(lambda: one.get("/healthz")["workers"][0]["sessions"] == 1, 10, "the session to end")
     assert one.queued() == 0 and not list(one.lines("Reception"))
     other.close()
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize("where", ["before a command", "in a command", "in the content"])
+def test_a_client_that_stalls_is_told_and_leaves_nothing(relay: Callable[..., RelayProcess], where: str) -> None:
+    one = relay(next_hop="127.0.0.1:9", workers=1, listener=["command_timeout = '1s'", "data_timeout = '1s'"]).start()
+    client = Raw(one)
+    if where != "before a command":
+        for line in ("EHLO c.example", "MAIL FROM:<a@x.example>", "RCPT TO:<b@x.example>"):
+            assert client.say(line).startswith("250")
+        client.sock.sendall(b"DATA\r\n" if where == "in the content" else b"DA")
+    if where == "in the content":
+        assert client.reply().startswith("354")
+        client.sock.sendall(b"Subject: half\r\n\r\nhalf a line")
+    assert client.reply().startswith("421 4.4.2")
+    assert client.file.read() == b""
+    client.close()
+    debian.wait_until(lambda: one.get("/healthz")["workers"][0]["sessions"] == 0, 10, "the session to end")
+    assert one.queued() == 0 and not list(one.lines("Reception"))
+    assert one.stop() == 0
+
+
+def test_a_client_that_sends_garbage_is_hung_up_on(relay: Callable[..., RelayProcess]) -> None:
+    one = relay(next_hop="127.0.0.1:9", workers=1).start()
+    chance = random.Random(5)
+    for garbage in (chance.randbytes(200_000), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50, b"\x16\x03\x01" * 5_000):
+        client = Raw(one)
+        with contextlib.suppress(ConnectionError):  # it may be hung up on before all is said
+            client.sock.sendall(garbage)
+            client.sock.shutdown(socket.SHUT_WR)
+            said = client.file.read()
+            assert all(line[:1] in b"45" for line in said.splitlines()), said
+        client.close()
+    with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+        assert client.noop()[0] == 250
+    assert one.queued() == 0 and not list(one.lines("Reception"))
     assert one.stop() == 0
 
 
