@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastrelay.mail import ident as idents
+from fastrelay.metrics import Counts
 from fastrelay.spool.bodies import write_all
 from fastrelay.spool.disk import Disk, How
 from fastrelay.spool.segment import Segment
@@ -21,9 +22,10 @@ Note = Callable[..., None]
 class Quarantine:
     """Of one slot. count: stretches kept or tried to since the start."""
 
-    __slots__ = ("_directory", "_disk", "_note", "_slot", "count")
+    __slots__ = ("_counts", "_directory", "_disk", "_note", "_slot", "count")
 
-    def __init__(self, disk: Disk, slot: str, note: Note) -> None:
+    def __init__(self, disk: Disk, slot: str, note: Note, counts: Counts | None = None) -> None:
+        self._counts = counts
         self._disk = disk
         self._slot = slot
         self._directory = f"{slot}/quarantine"
@@ -51,9 +53,13 @@ class Quarantine:
             return False
         return True
 
-    def tell(self, why: str, where: str, octets: int, kept: bool, messages: Sequence[bytes], **more: Any) -> None:
-        """Say so, loudly: one event line, and the count."""
+    def tell(
+        self, why: str, where: str, octets: int, kept: bool, messages: Sequence[bytes], *, least: int = 1, **more: Any
+    ) -> None:
+        """Say so, loudly: one event line, and the counts. least: messages lost where none can be named."""
         self.count += 1
+        if self._counts is not None:
+            self._counts.quarantined += max(least, len(messages))
         self._note(
             "Quarantine",
             reason=why,

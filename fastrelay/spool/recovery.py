@@ -169,7 +169,8 @@ class Recovery:
         why = "corrupt" if damage.corrupt else "torn"
         kept = self._away(self._quarantine.keep, segment, damage.offset, damage.length, why)
         shown = self._show(damage.claims, replay) if damage.corrupt else []
-        self._quarantine.tell(why, segment.path, damage.length, kept, shown, offset=damage.offset)
+        least = 1 if damage.corrupt else 0  # nobody read 250 for what is torn
+        self._quarantine.tell(why, segment.path, damage.length, kept, shown, least=least, offset=damage.offset)
 
     def _strange(self, path: str, replay: Replay) -> None:
         """A log whose header is damaged: nothing in it can be trusted, but what it seems to hold is shown."""
@@ -216,10 +217,11 @@ class Recovery:
         """Everything that is open, registered as it comes. Waits; works in slices of 5 ms."""
         began = clock.now()
         looks = 0
+        lost: dict[bytes, list[bytes]] = {}  # mark of a segment that is gone or cut short -> what is lost with it
         for piece in self._survey.pieces:
             cut = piece.size if piece.prelude is not None and piece.size < piece.prelude.size else -1
             if cut >= 0:
-                self._cut(piece)
+                lost[piece.segment.mark] = []
             for frame in self._frames(piece):
                 replay.feed(piece.segment, frame, cut=cut)
                 looks += 1
@@ -232,12 +234,17 @@ class Recovery:
         replay.finish()
         self._sort_bodies(replay)
         ended: list[Frame] = []
+        bodiless: list[bytes] = []
         for ident, held, also in replay.take():
             if held.state and states.decode(held.state).ended:
                 ended.append(Frame(DONE, ident, join_marks((held.segment.mark, *also))))
                 continue
             if held.flags & DAMAGED:
                 held.state = _on_hold(held.envelope, held.state)
+                if ident in replay.bodiless:
+                    bodiless.append(ident)
+                elif held.segment.mark in lost:
+                    lost[held.segment.mark].append(ident)
             register.add(ident, held, also)
             yield Entry(ident, held.envelope, held.state or None)
             looks += 1
@@ -245,6 +252,11 @@ class Recovery:
                 self._rest()
                 began = clock.now()
         self._write_all(ended)
+        for piece in self._survey.pieces:
+            if piece.segment.mark in lost:
+                self._cut(piece, lost[piece.segment.mark])
+        if bodiless:
+            self._quarantine.tell("body files lost", self._bodies.directory, 0, False, bodiless)
 
     def _name(self, replay: Replay) -> None:
         """DONEs for copies that no DONE names: those we made of messages that had ended already."""
@@ -278,10 +290,10 @@ class Recovery:
         self.progress += len(octets)
         return octets if is_whole(octets, piece.prelude) else None
 
-    def _cut(self, piece: Piece) -> None:
+    def _cut(self, piece: Piece, lost: list[bytes]) -> None:
         why = "segment lost, its index is left" if piece.segment.lost else "segment cut short"
         assert piece.prelude is not None
-        self._quarantine.tell(why, piece.segment.path, piece.prelude.size - piece.size, False, [])
+        self._quarantine.tell(why, piece.segment.path, piece.prelude.size - piece.size, False, lost, least=0)
 
     def _sort_bodies(self, replay: Replay) -> None:
         unnamed = []

@@ -19,10 +19,11 @@ from fastrelay.spool.segment import Segment
 class Replay:
     """Feed it everything, then `finish`, then take what is open. present: ids whose body file was seen."""
 
-    __slots__ = ("_also", "_early", "_ended", "_open", "_unnamed", "present")
+    __slots__ = ("_also", "_early", "_ended", "_open", "_unnamed", "bodiless", "present")
 
     def __init__(self, present: set[bytes]) -> None:
         self.present = present
+        self.bodiless: set[bytes] = set()  # ids whose body file some copy missed
         self._open: dict[bytes, Held] = {}
         self._ended: dict[bytes, bytes] = {}  # id -> marks its DONEs name, joined
         self._unnamed: dict[bytes, tuple[bytes, ...]] = {}  # id -> marks of segments with copies that were not named
@@ -37,8 +38,11 @@ class Replay:
         kind = frame.kind
         if kind == MESSAGE:
             flags = frame.flags
-            if 0 <= cut < frame.offset + frame.length or (flags & FILE and frame.ident not in self.present):
+            if 0 <= cut < frame.offset + frame.length:
                 flags |= DAMAGED
+            elif flags & FILE and frame.ident not in self.present and not flags & DAMAGED:
+                flags |= DAMAGED
+                self.bodiless.add(frame.ident)
             self.message(
                 segment, frame.ident, place(frame.offset, frame.length), frame.envelope, frame.state, frame.copy, flags
             )

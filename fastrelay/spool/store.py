@@ -75,7 +75,6 @@ class Store:
         disk = disk or Disk()
         durable = spool.durability != "os"  # also where new mail stays in memory: what is in the journal is safe
         self.slot = slot
-        self._counts = counts
         self._threaded = threaded
         self._wall = wall
         self._pace = pace = THREADS if threaded else CALLER
@@ -84,7 +83,7 @@ class Store:
         self._bodies = Bodies(disk, slot.path, pace.away, durable=durable)
         self._budget = Budget(limits.memory)
         self._room = Room(disk, slot.path, spool.min_free, clock.now)
-        self._quarantine = Quarantine(disk, slot.path, note)
+        self._quarantine = Quarantine(disk, slot.path, note, counts)
         self._reader = Reader(disk, pace.away, self._bodies, self._quarantine, self._damaged)
         self._records = Records(self._register, self._forgotten, self._remove_bodies)
         journal = Journal(
@@ -288,8 +287,6 @@ class Store:
         }
 
     def _damaged(self, ident: bytes, held: Held) -> None:
-        if self._counts is not None:
-            self._counts.quarantined += 1
         if self._register.get(ident) is held:
             state = self._records.state(held)
             if not state.held and not state.ended:

@@ -7,6 +7,7 @@ import pytest
 
 from fastrelay.errors import Impossible, MachineShort, SpoolDamaged
 from fastrelay.mail.state import State
+from fastrelay.metrics import Counts
 from fastrelay.runtime import tasks
 from fastrelay.spool import bodies
 from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, finished, later, octets_of, until
@@ -184,9 +185,11 @@ def test_a_message_whose_file_is_gone_at_the_start_stays_visible_and_held(box: B
     ident = box.put(LARGE)
     box.store.record_synced([(ident, later(4))])
     (box.path / "slot-000" / "bodies" / ident.hex()).unlink()
+    counts = box.counts = Counts()
     box.again()
     state = box.store.state(ident)
     assert state.held and state.recipients == later(4).recipients and box.entries[ident].state
+    assert [fields["messages"] for _, fields in box.notes] == [[ident.hex()]] and counts.quarantined == 1
     with pytest.raises(SpoolDamaged):
         box.store.read(ident)
     box.store.record(ident, State(9, state.recipients))

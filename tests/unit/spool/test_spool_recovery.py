@@ -12,6 +12,7 @@ from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail import state as states
 from fastrelay.mail.state import State, Waiting
+from fastrelay.metrics import Counts
 from fastrelay.spool import scan as scanning
 from fastrelay.spool.format import DONE as DONE_FRAME
 from fastrelay.spool.format import MESSAGE, UPDATE
@@ -22,9 +23,15 @@ from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, flip, f
 
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
-    box = Box(tmp_path, disk=TellingDisk(), segment_size=128 * KIB)
+    box = Box(tmp_path, disk=TellingDisk(), segment_size=128 * KIB, counts=Counts())
     box.start()
     return box
+
+
+def found_damaged(box: Box) -> int:
+    """Messages, as the metric counts them."""
+    assert isinstance(box.counts, Counts)
+    return box.counts.quarantined
 
 
 def told(box: Box) -> TellingDisk:
@@ -166,6 +173,7 @@ def test_a_torn_batch_is_dropped_whole_and_kept_aside_loudly(box: Box) -> None:
     assert box.entries.keys() == set(idents[:2]), "nobody read 250 for it"
     assert [(kind, fields["reason"]) for kind, fields in box.notes] == [("Quarantine", "torn")]
     assert len(box.quarantine) == 1 and box.quarantine[0].endswith(".torn")
+    assert found_damaged(box) == 0
     box.notes.clear()
     box.again()
     assert not box.notes and len(box.entries) == 2, "told once"
@@ -201,7 +209,7 @@ def test_corruption_is_kept_aside_its_recipients_stay_visible_and_the_rest_goes_
         assert {box.store.read(ident).parts[1] for ident in good} == {octets_of(n, 5000) for n in range(10) if n != 3}
         box.notes.clear()
         box.again()
-        assert not box.notes, "told once"
+        assert not box.notes and found_damaged(box) == 1, "told once"
     box.store.record_synced([(idents[3], DONE)])
     box.again()
     assert idents[3] not in box.entries, "an operator can remove it"
@@ -217,6 +225,7 @@ def test_a_log_whose_header_is_lost_is_moved_aside_and_its_mail_shown(box: Box) 
     assert box.entries.keys() == set(idents) and all(box.store.state(ident).held for ident in idents)
     assert not path.exists() and box.quarantine == [f"{path.name}.strange"]
     assert box.notes[0][1]["messages"] == [ident.hex() for ident in idents]
+    assert found_damaged(box) == 3
     one_half = box.put(b"one half is enough")
     box.crash()
     (path,) = (path for path in box.files() if path.stat().st_size > 500)
@@ -234,7 +243,9 @@ def test_a_lost_log_with_its_index_is_damage_not_silence(box: Box) -> None:
     box.start()
     assert box.entries.keys() == set(idents)
     assert {ident for ident in idents if box.store.state(ident).held} == gone != set()
-    assert [fields["reason"] for _, fields in box.notes] == ["segment lost, its index is left"]
+    ((_, fields),) = box.notes
+    assert fields["reason"] == "segment lost, its index is left"
+    assert set(fields["messages"]) == {ident.hex() for ident in gone} and found_damaged(box) == len(gone)
 
 
 def test_a_log_cut_short_loses_only_what_was_cut(box: Box) -> None:
@@ -247,8 +258,21 @@ def test_a_log_cut_short_loses_only_what_was_cut(box: Box) -> None:
     assert box.entries.keys() == set(idents)
     held = {ident for ident in idents if box.store.state(ident).held}
     assert held == {frame.ident for frame in whole[5:] if frame.kind == 1}
+    assert found_damaged(box) == len(held)
     for ident in set(idents) - held:
         box.store.read(ident)
+
+
+def test_corruption_that_names_no_message_is_counted_as_one(box: Box) -> None:
+    box.fill(3)
+    box.crash()
+    path = box.files()[0]
+    second = frames(path, box)[1]
+    octets = path.read_bytes()
+    path.write_bytes(octets[: second.offset] + bytes(second.length) + octets[second.offset + second.length :])
+    box.start()
+    assert len(box.entries) == 2 and box.notes[0][1]["messages"] == []
+    assert found_damaged(box) == 1
 
 
 def test_foreign_things_are_left_alone(box: Box) -> None:

@@ -253,7 +253,10 @@ def test_pages_show_what_is_open_in_order(box: Box) -> None:
     assert len(box.store) == 9
 
 
-def test_octets_that_changed_on_disk_are_never_handed_out(box: Box) -> None:
+def test_octets_that_changed_on_disk_are_never_handed_out(tmp_path: Path) -> None:
+    counts = Counts()
+    box = Box(tmp_path, counts=counts)
+    box.start()
     good, bad = box.fill(2)
     path = box.files()[0]
     octets = bytearray(path.read_bytes())
@@ -264,6 +267,7 @@ def test_octets_that_changed_on_disk_are_never_handed_out(box: Box) -> None:
         with pytest.raises(SpoolDamaged, match=bad.hex()):
             box.store.read(bad)
     assert [(kind, fields["messages"]) for kind, fields in box.notes] == [("Quarantine", [bad.hex()])]
+    assert counts.quarantined == 1
     assert len(box.quarantine) == 1 and box.quarantine[0].endswith(".corrupt")
     assert box.store.state(bad).held, "visible and held"
     assert box.store.read(good).parts[1] == octets_of(0, 5000)
