@@ -39,6 +39,7 @@ from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.relay import Relay
 from fastrelay.routing import guard, resolver
+from fastrelay.routing.reverse import verified_name
 from fastrelay.routing.router import Router
 from fastrelay.runtime import clock, tasks, tls
 from fastrelay.runtime.signals import SignalWatch
@@ -146,6 +147,7 @@ class Worker:
             tls=context,
             balance=self._balance,
             memory=self._memory_share,
+            look_up=lambda client: verified_name(self.resolver, client),
         )
 
     def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:

@@ -8,6 +8,7 @@ from fastrelay.eventlog import EventLog
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception.caller import Callers
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.stress import Temper
 from fastrelay.reception.trace import DateLine
@@ -54,18 +55,26 @@ class Ledger(Protocol):
 
 
 class Desk:
-    """tls: the server context where the listener offers TLS. temper: how clients are treated now (stress.py). Counts
-    used: sessions, in_active, received, received_bytes, rejected, accept_seconds, throttled, stress."""
+    """tls: the server context where the listener offers TLS. callers: where names of clients are found, if anywhere.
+    temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
+    rejected, accept_seconds, throttled, stress."""
 
-    __slots__ = ("counts", "dates", "intake", "log", "policy", "temper", "tls")
+    __slots__ = ("callers", "counts", "dates", "intake", "log", "policy", "temper", "tls")
 
     def __init__(
-        self, policy: Policy, intake: Intake, log: EventLog, counts: Counts, tls: ssl.SSLContext | None = None
+        self,
+        policy: Policy,
+        intake: Intake,
+        log: EventLog,
+        counts: Counts,
+        tls: ssl.SSLContext | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
         self.log = log
         self.counts = counts
         self.tls = tls
+        self.callers = callers
         self.temper: Temper = policy.calm
         self.dates = DateLine()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from fastrelay.eventlog import EventLog
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception.caller import Callers
 from fastrelay.reception.desk import Desk, Intake, Ledger
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
@@ -46,7 +47,8 @@ def _none() -> float:
 
 
 class Door:
-    """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take."""
+    """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
+    look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name."""
 
     def __init__(
         self,
@@ -60,8 +62,9 @@ class Door:
         tls: ssl.SSLContext | None = None,
         balance: Callable[[int], bool] = _always,
         memory: Callable[[], float] = _none,
+        look_up: Callable[[str], str] | None = None,
     ) -> None:
-        self._desk = Desk(policy, intake, log, counts, tls)
+        self._desk = Desk(policy, intake, log, counts, tls, Callers(look_up) if look_up is not None else None)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory

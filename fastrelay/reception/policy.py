@@ -59,6 +59,7 @@ class Policy:
 
     __slots__ = (
         "_every_client",
+        "_looks_up",
         "_networks",
         "_per_client",
         "block_seconds",
@@ -84,6 +85,7 @@ class Policy:
         self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
         self.strained = stress.strained(listener.command_timeout)
         self.block_seconds = listener.data_timeout
+        self._looks_up = listener.reverse_lookup
         self.min_rate = listener.min_data_rate
         self.implicit_tls = listener.tls == "implicit"
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in listener.relay_from)
@@ -100,6 +102,12 @@ class Policy:
         return address is not None and any(
             address in network for network in self._networks if network.version == address.version
         )
+
+    def looks_up(self, client: str, may_relay: bool) -> bool:
+        """Is the name of this client asked for?"""
+        if client == UNIX or self._looks_up == "never":
+            return False
+        return self._looks_up == "all" or not may_relay
 
     def limits(self, client: str) -> Sequence[tuple[LimitKey, Limit]]:
         """What a connection of this client takes from the ledger. Clients that may relay have no limit of their own

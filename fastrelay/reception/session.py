@@ -2,10 +2,10 @@
 
     read -> machine -> policy -> intake.accept -> [on stable storage] -> 250
 
-One write per reply group. The 250 to a message is said after `intake.accept` has returned, never before; between the
-last dot and it nothing is asked of DNS or of the content but the count of its Received fields. A message that came in
-whole, or in small pieces of HOLD octets together, is handed on as one bytes object; a larger one goes piece by piece
-into a draft.
+One write per reply group. The client's name (caller.py) is looked up from the accept on and waited for before 354. The
+250 to a message is said after `intake.accept` has returned, never before; between the last dot and it nothing is asked
+of DNS or of the content but the count of its Received fields. A message that came in whole, or in small pieces of HOLD
+octets together, is handed on as one bytes object; a larger one goes piece by piece into a draft.
 
 Deadlines: a command within `command_timeout` of the reply before it, however it is cut into pieces; content as
 pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine. Under
@@ -23,6 +23,7 @@ from fastrelay.eventlog import response
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.headers import received_count
 from fastrelay.mail.reply import Reply, reply
+from fastrelay.reception.caller import UNKNOWN, Caller
 from fastrelay.reception.desk import Desk, Draft
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
@@ -51,6 +52,7 @@ class Session:
 
     __slots__ = (
         "_began",
+        "_caller",
         "_client",
         "_desk",
         "_draft",
@@ -63,6 +65,7 @@ class Session:
         "_patience",
         "_relays",
         "_stream",
+        "_verified",
         "_waiting",
         "ident",
         "task",
@@ -75,6 +78,10 @@ class Session:
         self._machine = Server(desk.policy.terms, tls=desk.policy.implicit_tls and desk.tls is not None)
         self._machine.max_errors = desk.temper.max_errors
         self._relays = desk.policy.may_relay(self._client)
+        self._verified = UNKNOWN
+        self._caller: Caller | None = None  # while the client's name is being looked up
+        if desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
+            self._caller = desk.callers.begin(self._client)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
         self._held = b""
         self._draft: Draft | None = None
@@ -154,6 +161,9 @@ class Session:
                 machine.hang_up(self._closing(), "closing")
             output = machine.take_output()
             if output:
+                if self._caller is not None and machine.state is _CONTENT:  # 354 is about to be said
+                    self._verified = self._caller.name()
+                    self._caller = None
                 if machine.errors > self._patience:
                     self._patience = machine.errors
                     if desk.temper.tarpit_seconds:
@@ -300,6 +310,7 @@ class Session:
                 self._client,
                 desk.policy.terms.hostname,
                 protocol(extended=machine.extended, tls=machine.tls),
+                verified=self._verified,
             )
         prefix = b"%b%b%b" % (head, text.encode("ascii"), desk.dates.at(wall))
         envelope = Envelope(

@@ -79,9 +79,12 @@ def test_routes_by_mx_cname_and_implicit_mx(relay: Callable[..., RelayProcess]) 
             alias.test 300 CNAME mx.test
             plain.test 300 A 127.0.0.1
             nomail.test 300 MX 0 .
+            1.0.0.127.in-addr.arpa 300 PTR client.test
+            client.test 300 A 127.0.0.1
         """
         with NameServer(zone) as names:
             one = relay(
+                listener=["reverse_lookup = 'all'"],
                 delivery=[f"port = {box.port}", "allow_private = true"],
                 tables=f"[dns]\nnameservers = ['127.0.0.1:{names.port}']",
             ).start()
@@ -90,6 +93,7 @@ def test_routes_by_mx_cname_and_implicit_mx(relay: Callable[..., RelayProcess]) 
             assert sorted(address for one in arrived for address in one.recipients) == [
                 "a@mx.test", "b@alias.test", "c@plain.test"
             ]  # fmt: skip
+            assert all(b"(client.test [127.0.0.1])" in one.content.split(b"\r\n")[0] for one in arrived), "by its PTR"
             debian.wait_until(lambda: len(list(one.lines("Bounce"))) == 4, 20, "the bounces, and those of the notices")
             codes = {e["recipient"]: e["response"]["enhanced_code"] for e in one.lines("Bounce") if e["sender"]}
             assert codes == {"d@nomail.test": "5.1.10", "e@absent.test": "5.1.2"}

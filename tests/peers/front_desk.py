@@ -9,6 +9,7 @@ from fastrelay.errors import MachineShort
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception.caller import Callers
 from fastrelay.reception.desk import Desk
 from fastrelay.reception.policy import Policy
 
@@ -201,7 +202,10 @@ class ScriptStream:
         self.closed = True
 
 
-def desk_of(intake: FakeIntake, log: FakeLog | None = None, **listener: Any) -> Desk:
+def desk_of(
+    intake: FakeIntake, log: FakeLog | None = None, look_up: Callable[[str], str] | None = None, **listener: Any
+) -> Desk:
     """A desk with a policy of these listener keys; errors cost a client no time."""
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
-    return Desk(policy, intake, log or FakeLog(), Counts())  # type: ignore[arg-type]
+    callers = Callers(look_up) if look_up is not None else None
+    return Desk(policy, intake, log or FakeLog(), Counts(), callers=callers)  # type: ignore[arg-type]

@@ -65,6 +65,10 @@ def test_a_site_row_changes_only_what_it_names() -> None:
         ("[[listener]]\nclient_limit_set = true", "x.toml: listener[0].client_limit_set: unknown key"),
         ("[[site]]\nname='a'\nconnection = 1", 'x.toml: site[0].connection: unknown key, did you mean "connections"?'),
         ("[retry]\nfirst = '5 parsecs'", "x.toml: retry.first: '5 parsecs' is not understood: write it like"),
+        (
+            "[[listener]]\nreverse_lookup = 'some'",
+            "x.toml: listener[0].reverse_lookup: invalid enum value 'some'",
+        ),
         ("[spool]\ndurability = 'maybe'", "x.toml: spool.durability: invalid enum value 'maybe'"),
         ("[server]\nworkers = 'two'", "x.toml: server.workers: expected `int`, got `str`"),
         ("[delivery]\nconnect_rate = '100/fortnight'", "x.toml: delivery.connect_rate: '100/fortnight' is not"),

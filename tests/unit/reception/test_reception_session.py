@@ -10,7 +10,7 @@ import pytest
 from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
 from fastrelay.reception import session as module
 from fastrelay.reception.session import HOLD, LINGER, Session
-from fastrelay.runtime import clock
+from fastrelay.runtime import clock, tasks
 from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, Taken, desk_of
 
 EHLO = b"EHLO client.example\r\n"
@@ -24,11 +24,16 @@ class Visit:
     """One session, played to its end."""
 
     def __init__(
-        self, chunks: list[Any], client: str = "127.0.0.1", intake: FakeIntake | None = None, **listener: Any
+        self,
+        chunks: list[Any],
+        client: str = "127.0.0.1",
+        intake: FakeIntake | None = None,
+        look_up: Callable[[str], str] | None = None,
+        **listener: Any,
     ) -> None:
         self.intake = intake or FakeIntake()
         self.log = FakeLog()
-        self.desk = desk_of(self.intake, self.log, **listener)
+        self.desk = desk_of(self.intake, self.log, look_up, **listener)
         self.stream = ScriptStream(chunks, client)
         self.session = Session(self.desk, self.stream, "s-1")  # type: ignore[arg-type]
 
@@ -121,6 +126,46 @@ def test_events_and_counts_of_a_message() -> None:
 def test_a_mended_message_says_so_in_the_log() -> None:
     one = visit([*OPENING, b"a\nb\r\n.\r\n"], bare_newlines="normalise")
     assert one.log.of("Reception")[0]["mended"] is True and one.intake.messages[0].content == b"a\r\nb\r\n"
+
+
+# -- the client's name ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "client", "asked"),
+    [
+        ("strangers", "127.0.0.1", 0),
+        ("strangers", "192.0.2.1", 1),
+        ("all", "127.0.0.1", 1),
+        ("all", "192.0.2.1", 1),
+        ("all", "unix", 0),
+        ("never", "127.0.0.1", 0),
+        ("never", "192.0.2.1", 0),
+    ],
+)
+def test_whose_name_is_looked_up(who: str, client: str, asked: int) -> None:
+    addresses: list[str] = []
+    visit([EHLO], client=client, look_up=lambda address: str(addresses.append(address)), reverse_lookup=who)
+    tasks.run_loop_once()
+    assert addresses == [client] * asked
+
+
+def test_a_verified_name_stands_in_received_and_is_waited_for_before_354() -> None:
+    said: list[bytes] = []
+    one = Visit(
+        [*OPENING, BODY + DOT, ENVELOPE, BODY + DOT],
+        look_up=lambda address: said.append(one.stream.written) or "mail.client.example",  # type: ignore[func-returns-value]
+        reverse_lookup="all",
+    )
+    first, second = one.run().intake.messages
+    for message in (first, second):
+        assert message.prefix.startswith(b"Received: from client.example (mail.client.example [127.0.0.1])\r\n")
+    assert len(said) == 1 and b"250 ENHANCEDSTATUSCODES" in said[0] and b"354" not in said[0]
+
+
+def test_a_client_without_a_name_is_unknown() -> None:
+    one = visit([*OPENING, BODY + DOT], look_up=lambda address: "", reverse_lookup="all")
+    assert b"(unknown [127.0.0.1])" in one.intake.messages[0].prefix
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
