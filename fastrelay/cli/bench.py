@@ -174,12 +174,7 @@ def _run(plan: Plan, processes: int, sink: tuple[str, int] | None, patience: flo
         def progress(done: int) -> None:
             bars.update(offered, completed=done, refresh=True)
 
-        result = generator.run(
-            plan,
-            processes=processes,
-            progress=progress,
-            measuring=sinks.measure_from if sinks is not None and plan.warmup else lambda at: None,
-        )
+        result = generator.run(plan, processes=processes, progress=progress)
         if sinks is None:
             return result, None
         arriving = bars.add_task("arrived", total=len(result.pairs))

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from fastrelay.errors import MachineShort, PeerClosed, PeerError
 from fastrelay.load.access import Security
 from fastrelay.load.crew import STOP, Crew, Wire
 from fastrelay.load.dialogue import Dialogue, Sent
-from fastrelay.load.message import Maker, fresh_run
+from fastrelay.load.message import UNMEASURED, Maker, fresh_run
 from fastrelay.load.mix import Mix
 from fastrelay.load.pace import Turn, Turns
 from fastrelay.load.plan import Plan
@@ -27,19 +28,14 @@ from fastrelay.runtime.tls import client_context
 
 _REST = 0.1  # seconds after a failed connection
 _REPORT = 0.2  # seconds between two words of progress
-_MEASURING = "measuring"
 
 
 class Generator:
-    """One process's share of a run. `run` returns when the plan is carried out or `stop` was called.
+    """One process's share of a run. `run` returns when the plan is carried out or `stop` was called."""
 
-    measuring: called with the monotonic instant at which the warm-up is over.
-    """
-
-    def __init__(self, plan: Plan, *, measuring: Callable[[float], object] = lambda at: None) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.result = Result()
         self._plan = plan
-        self._measuring = measuring
         self._maker = Maker(plan.sender, run=plan.run or fresh_run())
         self._mix = Mix(plan.domains, plan.seed, plan.first)
         self._chance = Random(plan.seed + 1)
@@ -131,7 +127,6 @@ class Generator:
         self.result.started = now
         self._cpu = time.process_time()
         self._measured_number, self._measured_at = -1, 0.0
-        self._measuring(now)
 
     def _result_of(self, number: int, now: float) -> Result:
         """Where message `number`, begun `now`, is counted."""
@@ -208,7 +203,8 @@ class Generator:
         size = plan.sizes.draw(self._chance)
         if size < self._maker.fewest:
             size = self._maker.fewest
-        sent = dialogue.transact(plan.sender, addresses, self._maker.wire(number, due, size), size=size)
+        offered = due if result is self.result else UNMEASURED
+        sent = dialogue.transact(plan.sender, addresses, self._maker.wire(number, offered, size), size=size)
         if not sent.taken:
             result.refused += 1
             result.error(str(sent.replies[0]))
@@ -239,29 +235,21 @@ def run(
     *,
     processes: int = 1,
     progress: Callable[[int], object] = lambda done: None,
-    measuring: Callable[[float], object] = lambda at: None,
 ) -> Result:
-    """Carry out `plan` in child processes. `progress(messages done)` is called some times a second,
-    `measuring(instant)` when the warm-up is over in all of them.
+    """Carry out `plan` in child processes; `progress(messages done)` is called some times a second.
 
     Ctrl-C stops it early; the result then holds what was done, and says so.
     """
     plans = replace(plan, run=plan.run or fresh_run()).split(processes)
     results: list[Result] = []
-    begun: list[float] = []
     done = [0] * len(plans)
 
-    def heard(number: int, message: object) -> None:
-        match message:
-            case int():
-                done[number] = message
-                progress(sum(done))
-            case [str(), float(at)]:
-                begun.append(at)
-                if len(begun) == len(plans):
-                    measuring(max(begun))
-            case dict():
-                results.append(Result.from_wire(message))
+    def heard(number: int, message: Any) -> None:
+        if isinstance(message, int):
+            done[number] = message
+            progress(sum(done))
+        else:
+            results.append(Result.from_wire(message))
 
     with Crew(len(plans), lambda number, wire: _work(plans[number], wire)) as crew:
         try:
@@ -281,7 +269,7 @@ def run(
 
 
 def _work(plan: Plan, wire: Wire) -> None:
-    generator = Generator(plan, measuring=lambda at: wire.say([_MEASURING, at]))
+    generator = Generator(plan)
     wire.listen(lambda word: generator.stop())
     reporter = tasks.Ticker(_REPORT, lambda: wire.say(generator.done))
     result = generator.run()

@@ -2,7 +2,7 @@
 
 The mark is a header field, `X-Id: RUN-NUMBER-MICROSECONDS`: run (8 hex digits), number of the message, and the
 monotonic microsecond at which it was due (open loop) or offered (closed loop), so that a sink on the same machine can
-tell loss, duplicates and end-to-end time.
+tell loss, duplicates and end-to-end time; UNMEASURED, zero, for a message of the warm-up.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import NamedTuple
 FIELD = b"X-Id: "
 _LINE = b"A line of a test message: it carries nothing but its own length to the peer.\r\n"  # 78 octets, no dot first
 _END = b".\r\n"
+UNMEASURED = 0.0  # in place of the instant: its time from end to end is not to be counted
 _MOST_KNOWN = 4096  # sizes whose end is kept ready
 _SEARCHED = 16 * 1024  # octets in which a mark is looked for: trace fields stand above it
 

@@ -93,6 +93,7 @@ class Result:
         measured = self.accepted + self.visited
         shown: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS if name != "octets"}
         shown |= {
+            "stopped": self.stopped,
             "seconds": round(seconds, 3),
             "sessions_per_second": round(self.sessions / seconds, 1),
             "messages_per_second": round(self.accepted / seconds, 1),

@@ -28,7 +28,7 @@ from fastrelay.runtime.tls import server_context
 
 _BACKLOG = 4096  # connections the kernel holds for us; capped by net.core.somaxconn
 _LOOK = 0.05  # seconds between two looks at what has arrived
-_TALLY, _COUNT, _FROM = "tally", "count", "from "
+_TALLY, _COUNT = "tally", "count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,6 @@ class Sinks:
         """Serve no longer; the last word of all."""
         return self._merged(STOP)
 
-    def measure_from(self, at: float) -> None:
-        """Latencies count from now on, and only of messages offered after monotonic `at`."""
-        self.crew.tell(f"{_FROM}{at}")
-
     def wait(self, pairs: list[str], patience: float, progress: Callable[[int], object]) -> tuple[Tally, Difference]:
         """Until every pair ("IDENT ADDRESS") of `pairs` has arrived, or nothing has for `patience` seconds.
 
@@ -168,8 +164,6 @@ class Sinks:
                 stopped.set()
             elif word == _COUNT:
                 wire.say(tally.recipients)
-            elif word.startswith(_FROM):
-                tally.measure_from(float(word[len(_FROM) :]))
             else:
                 wire.say(tally.to_wire())
 

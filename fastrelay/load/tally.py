@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fastrelay.load.figures import Latencies
+from fastrelay.load.message import UNMEASURED
 
 _MAX_DOMAINS = 65_536
 _COUNTS = (
@@ -31,18 +32,17 @@ class Tally:
     refused by another limit, and connections ended after the most messages. broken: connections that ended without
     QUIT. unmarked: messages without a mark (not from our generator).
     started, ended: monotonic seconds of the first and the last message. peak: most connections at once, of each process
-    added up. measured_from: messages offered before this monotonic instant have no part in the latencies.
+    added up. Messages of a warm-up have no part in the latencies.
     """
 
     __slots__ = (
-        *_COUNTS, "domains", "ended", "keep_pairs", "latencies", "measured_from", "open", "pairs", "peak", "started",
+        *_COUNTS, "domains", "ended", "keep_pairs", "latencies", "open", "pairs", "peak", "started",
     )  # fmt: skip
 
     def __init__(self, *, keep_pairs: bool = False) -> None:
         self.connections = self.encrypted = self.messages = self.recipients = self.octets = 0
         self.deferred = self.rejected = self.disconnected = self.throttled = self.limited = 0
         self.broken = self.unmarked = 0
-        self.measured_from = 0.0
         self.open = self.peak = 0
         self.started = self.ended = 0.0
         self.domains: dict[str, int] = {}
@@ -58,7 +58,7 @@ class Tally:
             self.started = at
         self.ended = at
         if ident:
-            if offered >= self.measured_from:
+            if offered != UNMEASURED:
                 self.latencies.add(at - offered)
         else:
             self.unmarked += 1
@@ -73,11 +73,6 @@ class Tally:
             if self.keep_pairs and ident:
                 pair = f"{ident} {address}"
                 self.pairs[pair] = self.pairs.get(pair, 0) + 1
-
-    def measure_from(self, at: float) -> None:
-        """Forget the latencies so far: what was offered before monotonic `at` belongs to a warm-up."""
-        self.measured_from = at
-        self.latencies = Latencies()
 
     def merge(self, other: "Tally") -> None:
         """Add what another process saw."""

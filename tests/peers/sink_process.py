@@ -32,12 +32,12 @@ class SinkProcess:
         assert self._process.stdout is not None
         return dict(json.loads(self._process.stdout.readline()))
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self, code: int = 0) -> dict[str, Any]:
         out, err = "", ""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         out, err = self._process.communicate(timeout=20)
-        assert self._process.returncode == 0, err
+        assert self._process.returncode == code, err
         return dict(json.loads(out.splitlines()[-1]))
 
     def kill(self) -> None:
