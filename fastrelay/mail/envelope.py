@@ -30,6 +30,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     helo: the name the client claimed.   user: who authenticated ("" = nobody).   body: "7BIT" | "8BITMIME".
     smtputf8: RFC 6531 was asked for.   ret, envid: DSN parameters (RFC 3461), "" = not given.
     session: id of the receiving session, for the event log.   size: octets of prefix + content.
+    arriving: seconds from 354 to the final dot, for the event log.
     """
 
     sender: str
@@ -44,6 +45,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     envid: str = ""
     session: str = ""
     size: int = 0
+    arriving: float = 0.0
 
 
 _encoder = msgspec.msgpack.Encoder()

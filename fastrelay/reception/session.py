@@ -314,7 +314,14 @@ class Session:
             )
         prefix = b"%b%b%b" % (head, text.encode("ascii"), desk.dates.at(wall))
         envelope = Envelope(
-            mail.sender, recipients, wall, client=self._client, helo=machine.helo, body=mail.body, session=self.ident
+            mail.sender,
+            recipients,
+            wall,
+            client=self._client,
+            helo=machine.helo,
+            body=mail.body,
+            session=self.ident,
+            arriving=began - self._began,
         )
         self._draft = self._hops = (
             None  # the intake's now: were this task ended, it may still be on its way to the disk

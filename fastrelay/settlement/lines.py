@@ -1,8 +1,8 @@
 """The event lines of settlement: Delivery, TransientFailure, Bounce, Expiration.
 
 Fields as eventlog.py names them. Those of the message and of the attempt are the same for all recipients of an item and
-made once. delays: before the queue (not known, 0), in the queue, connecting, transmitting; seconds. `notice`, in Bounce
-and Expiration: id of the notice to the sender, or why there is none.
+made once. delays: before the queue (from 354 to the dot), in the queue, connecting, transmitting; seconds. `notice`, in
+Bounce and Expiration: id of the notice to the sender, or why there is none.
 """
 
 from typing import Any
@@ -63,7 +63,7 @@ class Lines:
                     fields["tls_cipher"] = connection.tls_cipher
         queued = wall - envelope.created - connecting - transmitting
         fields["delays"] = [
-            0.0,
+            round(envelope.arriving, 6),
             round(queued, 6) if queued > 0.0 else 0.0,
             round(connecting, 6),
             round(transmitting, 6),

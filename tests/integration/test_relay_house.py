@@ -37,6 +37,7 @@ def test_workers_are_not_monkey_patched_and_the_master_has_no_loop(relay: Callab
         assert threads(one.pid) == 1, "the master has threads"
         running = one.workers()
         assert one.stop() == 0, one.said()
+    assert all(event["delays"][0] > 0.0 for event in one.lines("Delivery"))
     for pid in running:
         seen = json.loads((one.folder / f"witness-{pid}").read_text())
         assert seen["before"] == {"patched": [], "foreign": [], "hub": False, "threads": 1}, seen

@@ -24,7 +24,9 @@ def test_an_id_survives_its_text_and_a_bad_one_is_named() -> None:
 def test_envelope_survives_and_unknown_keys_are_passed_over() -> None:
     import msgspec
 
-    one = envelope.Envelope("a@b.test", (envelope.Recipient("c@D.test", orcpt="rfc822;x"),), 1.5, helo="h")
+    one = envelope.Envelope(
+        "a@b.test", (envelope.Recipient("c@D.test", orcpt="rfc822;x"),), 1.5, helo="h", arriving=0.25
+    )
     octets = envelope.encode(one)
     assert envelope.decode(octets) == one
     later = msgspec.msgpack.decode(octets) | {"tenant": "t1"}

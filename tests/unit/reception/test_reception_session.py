@@ -71,6 +71,20 @@ def test_envelope_and_received_field() -> None:
     assert abs(envelope.created - clock.wall()) < 60
 
 
+def test_the_envelope_knows_how_long_the_content_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = 1000.0
+    monkeypatch.setattr(clock, "now", lambda: at)
+
+    def later() -> bytes:
+        nonlocal at
+        at += 2.5
+        return BODY
+
+    both = [ENVELOPE, later, later, DOT]
+    one = visit([EHLO, *both, *both[:2], DOT])
+    assert [message.envelope.arriving for message in one.intake.messages] == [5.0, 2.5]
+
+
 def test_two_recipients_are_not_shown_to_each_other() -> None:
     one = visit([EHLO, ENVELOPE.replace(b"DATA", b"RCPT TO:<secret@there.example>\r\nDATA"), BODY + DOT])
     assert b"secret" not in one.intake.messages[0].prefix and b"for" not in one.intake.messages[0].prefix

@@ -85,7 +85,7 @@ class House:
 
     def accept(self, *addresses: str, sender: str = "a@s.test", notify: str = "") -> bytes:
         recipients = tuple(Recipient(address, notify=notify) for address in addresses)
-        envelope = Envelope(sender, recipients, self.clock.wall(), session="S1", size=len(HEAD))
+        envelope = Envelope(sender, recipients, self.clock.wall(), session="S1", size=len(HEAD), arriving=0.125)
         return self.intake.accept(envelope, b"", HEAD, ident=IDS.fresh())
 
     def pick(self, domain: str = "d.test") -> Item:
@@ -131,7 +131,7 @@ def test_delivered_is_recorded_told_counted_and_forgotten() -> None:
         "source_address": "192.0.2.99",
         "tls_protocol_version": "TLSv1.3",
         "tls_cipher": "TLS_AES_256_GCM_SHA384",
-        "delays": [0.0, 1.25, 0.25, 0.5],
+        "delays": [0.125, 1.25, 0.25, 0.5],
     }
     assert house.counts.sites["mx.d.test"].delivered == 1
     assert house.counts.delivery_seconds.total == pytest.approx(2.0)
