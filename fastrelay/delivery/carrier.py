@@ -86,7 +86,8 @@ class Carrier:
     ) -> list[Outcome]:
         """Carry the message to the recipients at `indices`, all of one domain: an outcome for each, in order. May wait.
 
-        parts: the message as it is to arrive, prefix and content.
+        parts: the message as it is to arrive, prefix and content; a list, or a sequence that reads a piece when it is
+        asked for it. What reading raises comes out here, after the session was closed.
         """
         self.transmit_seconds = 0.0
         self.connection = None
@@ -102,14 +103,22 @@ class Carrier:
     def so_far(self, indices: Sequence[int]) -> list[Outcome | None]:
         """After a `deliver` that TaskExit cut off: what became of each; None: nothing did, it may be tried again.
 
-        Uncertain are those whose final dot was sent and not answered; nobody else may have the message.
+        Uncertain are those whose final dot was sent and not answered; who was refused before stays refused.
         """
+        known = self._outcomes
         connection = self.connection
-        doubt: Outcome | None = None
-        if connection is not None and connection.client.state is State.DOT:
-            place, error = connection.place, PeerClosed("this relay stopped")
-            doubt = self._pool.dialer.classify(Phase.DOT, error, place.name, place.address, uncertain=True)
-        return [doubt if index in self._under_way else self._outcomes.get(index) for index in indices]
+        if connection is not None and self._under_way:
+            classify, place = self._pool.dialer.classify, connection.place
+            doubt: Outcome | None = None
+            if connection.client.state is State.DOT:
+                error = PeerClosed("this relay stopped")
+                doubt = classify(Phase.DOT, error, place.name, place.address, uncertain=True)
+            for index, verdict in zip(self._under_way, connection.client.verdicts, strict=False):
+                if verdict is not None:
+                    known[index] = classify(verdict[0], verdict[1], place.name, place.address)
+                elif doubt is not None:
+                    known[index] = doubt
+        return [known.get(index) for index in indices]
 
     def rest(self, now: float) -> None:
         """Nothing to carry for a while: the connection is idle in the pool, for whoever comes first."""
@@ -133,7 +142,7 @@ class Carrier:
         now: float,
     ) -> list[Outcome]:
         settings = self._pool.settings_of(demand.site)
-        size = sum(map(len, parts))
+        size = envelope.size or sum(map(len, parts))
         outcomes = self._outcomes = {}
         pending = list(indices)
         tried: set[Place] = set()
@@ -151,9 +160,10 @@ class Carrier:
             refusal = misfit(connection.client.offer, envelope, recipients, parts, size, connection.host)
             if refusal is not None:
                 place = connection.place
-                outcome = self._pool.dialer.classify(Phase.MAIL, refusal, place.name, place.address)
-                outcomes.update(dict.fromkeys(chunk, outcome))
-                del pending[: len(chunk)]
+                outcome = self._pool.dialer.classify(Phase.MAIL, refusal.reply, place.name, place.address)
+                befallen = {chunk[position] for position in refusal.positions}
+                outcomes.update(dict.fromkeys(befallen, outcome))
+                pending[: len(chunk)] = [index for index in chunk if index not in befallen]
                 continue
             self._under_way = chunk
             weighed = self._transact(connection, envelope, recipients, parts, size)

@@ -24,7 +24,6 @@ from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Demand, TlsLevel
 from fastrelay.runtime import clock, stream
 from fastrelay.smtp.client import Client, State
-from fastrelay.smtp.phases import CLIENT_SECONDS
 
 
 class Classify(Protocol):
@@ -109,8 +108,6 @@ class Dialer:
                 return self._session(place, demand, settings, exempt, True)
         except _Refused as refused:
             outcome = self._outcome(refused.phase, refused.said, place)
-            if isinstance(refused.said, PeerUnreachable):
-                health.unreachable(place, self._now())
             if outcome.phase is not Phase.QUEUE:
                 health.failed(place, self._now())
             return outcome
@@ -123,6 +120,8 @@ class Dialer:
         try:
             link = self._connect(place.address, place.port, source=source, seconds=settings.connect_timeout)
         except PeerError as error:
+            if isinstance(error, PeerUnreachable) and not source:  # from a source of one's own it may be the source
+                self.health.unreachable(place, self._now())
             raise _Refused(Phase.CONNECT, error) from None
         except MachineShort as error:
             raise _Refused(Phase.QUEUE, error) from None
@@ -190,7 +189,8 @@ class Dialer:
             self._handshake(connection, demand)
             connection.converse(client.secured())
         except PeerError as error:
-            if client.phase is Phase.STARTTLS and tls_policy.after_refusal(level) is Step.PLAINTEXT:
+            # also behind the handshake: in TLS 1.3 ours is done before the peer has judged it (RFC 8446 4.4.4)
+            if tls_policy.after_refusal(level) is Step.PLAINTEXT:
                 raise _Fallback from None
             raise _Refused(client.phase, error) from None
         if client.refusal is not None:
@@ -202,7 +202,7 @@ class Dialer:
         name = tls_policy.server_name(demand.verify_names[0] if demand.verify_names else connection.place.name)
         if verify and name is None:
             raise TlsFailed(f"{connection.place.name} is no name a certificate can be checked for")
-        link.expire_in(connection.reply_ceiling or CLIENT_SECONDS[Phase.STARTTLS])
+        link.expire_in(connection.patience(Phase.STARTTLS))
         context = self._verifying if verify else self._opportunistic
         link.start_tls(context, server_side=False, server_hostname=name)
         if verify:

@@ -5,7 +5,7 @@ Promises: a message on a pipelining peer costs two writes and two reads; each wa
 per recipient, or with a Trouble that says in which phase the peer was lost and whether it may have the message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fastrelay.delivery.hosts import Place
@@ -32,13 +32,14 @@ class Trouble(NamedTuple):
 
 class Connection:
     """One open session. demand: the last one it was found to satisfy. messages: transactions begun. used: when the last
-    one ended, or it was left idle.
+    one ended, or it was left idle. is_fresh: it has not begun one and was never idle in the pool.
     """
 
     __slots__ = (
         "client",
         "content_begun",
         "demand",
+        "is_fresh",
         "key",
         "local_address",
         "messages",
@@ -83,6 +84,7 @@ class Connection:
         self.source = source
         self.reply_ceiling = reply_ceiling
         self.messages = 0
+        self.is_fresh = True
         self.content_begun = False
 
     def __repr__(self) -> str:
@@ -109,11 +111,6 @@ class Connection:
             self.tls_version = layer.version() or ""
             cipher = layer.cipher()
             self.tls_cipher = cipher[0] if cipher is not None else ""
-
-    @property
-    def is_fresh(self) -> bool:
-        """Has not carried a message and was never idle in the pool."""
-        return self.used == self.opened
 
     @property
     def is_ready(self) -> bool:
@@ -157,15 +154,23 @@ class Connection:
         eightbit: bool = False,
         smtputf8: bool = False,
     ) -> Trouble | None:
-        """One transaction. The verdicts are in `client.verdicts`, None for those whom the Trouble befell."""
+        """One transaction. The verdicts are in `client.verdicts`, None for those whom the Trouble befell.
+
+        parts: a list where they are in memory; any other sequence is drawn piece by piece, and what drawing raises
+        comes out here: the session is then to be closed.
+        """
         client = self.client
         self.messages += 1
+        self.is_fresh = False
         self.content_begun = False
         try:
             self.converse(client.begin(sender, recipients, size=size, eightbit=eightbit, smtputf8=smtputf8))
             if client.state is State.CONTENT:
                 self.content_begun = True
-                self._send(client.content(parts))
+                if isinstance(parts, list | tuple):
+                    self._send(client.content(parts))
+                else:
+                    self._send_pieces(parts)
                 if client.state is State.CONTENT:
                     client.sent()
                     self.converse(b"")
@@ -199,6 +204,14 @@ class Connection:
             self._hear_last_words()
             if self.client.state is State.CONTENT:
                 raise
+
+    def _send_pieces(self, parts: Iterable[bytes]) -> None:
+        """The same for parts that are not in memory: one at a time is. What drawing one raises goes to the caller."""
+        client = self.client
+        for piece in client.pieces(parts):
+            self._send(piece)
+            if client.state is not State.CONTENT:
+                return
 
     def _hear_last_words(self) -> None:
         """A server that refuses in the middle says why before it hangs up; that word is worth more than the loss, and

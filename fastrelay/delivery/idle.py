@@ -48,10 +48,8 @@ def choose(idle: Sequence[Connection], demand: Demand, now: float, settings: Del
     return Choice(None, close)
 
 
-def idle_ends(idle: Sequence[Connection], now: float, settings: Delivery, wanted: bool) -> list[Connection]:
-    """Those that are to be closed now. wanted: another worker waits for a place at this site."""
-    if wanted:
-        return list(idle)
+def idle_ends(idle: Sequence[Connection], now: float, settings: Delivery) -> list[Connection]:
+    """Those that were idle or alive too long."""
     return [
         connection
         for connection in idle

@@ -117,12 +117,13 @@ class Pool:
                 if line[0] is place:
                     if not fresh and (connection := self._reuse(demand, moment, settings)) is not None:
                         return connection
-                    if idle := self._idle.get(site):
-                        self._end_idle(idle.pop(0))
                     answer = self._ledger.take(wants, moment, wait=True)
                     if answer:
                         return None
                     refusal = cast(Refusal, answer)
+                    if refusal.retry_at is None and (idle := self._idle.get(site)):
+                        self._end_idle(idle.pop(0))  # it does not satisfy: its place will do
+                        continue
                     seconds = limits.wait_for(refusal, moment, latest)
                 if seconds is None or seconds <= 0.0:
                     return limits.refused(refusal, moment, site, settings)
@@ -183,6 +184,7 @@ class Pool:
             self.discard(connection)
             return
         connection.used = now
+        connection.is_fresh = False
         self.counts.out_active -= 1
         self.counts.out_idle += 1
         idle = self._idle.get(site)
@@ -231,11 +233,11 @@ class Pool:
     def tick(self, now: float) -> None:
         """Once a second, never waits: close what has been idle or alive too long, or what another worker waits for."""
         for site, idle in list(self._idle.items()):
-            if idle:
-                ends = idle_ends(idle, now, self.settings_of(site), self._ledger.wanted(idle[0].key))
-                for connection in ends:
-                    idle.remove(connection)
-                    self._end_idle(connection)
+            for connection in idle_ends(idle, now, self.settings_of(site)):
+                idle.remove(connection)
+                self._end_idle(connection)
+            while idle and self._ledger.wanted(idle[0].key):  # until each worker that waits has been answered
+                self._end_idle(idle.pop(0))
             if not idle:
                 del self._idle[site]
 

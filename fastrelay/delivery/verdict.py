@@ -1,7 +1,8 @@
 """What one transaction came to: an outcome per recipient, and how the attempt goes on for those without a last word.
 
 Pure. Rules, in this order
-- A connection used before that is gone, or says 421, before MAIL was answered: nothing happened, RECONNECT.
+- A connection used before that is gone, silent (a firewall in between has forgotten it) or says 421 before MAIL was
+  answered: nothing happened, RECONNECT.
 - Lost after the final dot: uncertain, and nobody else is asked in this attempt: that would make the duplicate certain.
 - The host's own trouble (Scope.HOST: 421, silence, garbage, a lost connection): the recipients it befell may try the
   next host. Recipients refused before keep their refusal.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from fastrelay.delivery.connect import Classify
 from fastrelay.delivery.connection import Trouble
 from fastrelay.delivery.hosts import Place
-from fastrelay.errors import PeerClosed
+from fastrelay.errors import PeerClosed, PeerTimeout
 from fastrelay.mail.outcome import Deferred, Delivered, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply
 
@@ -67,7 +68,7 @@ def weigh(
 
 def _came_to_nothing(verdicts: Sequence[tuple[Phase, Reply] | None], trouble: Trouble | None) -> bool:
     if trouble is not None:
-        return trouble.phase is Phase.MAIL and isinstance(trouble.error, PeerClosed)
+        return trouble.phase is Phase.MAIL and isinstance(trouble.error, PeerClosed | PeerTimeout)
     first = verdicts[0]
     return first is not None and first[0] is Phase.MAIL and first[1].code == 421
 

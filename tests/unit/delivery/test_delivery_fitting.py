@@ -1,0 +1,96 @@
+"""fitting.py: what a host cannot take is known before MAIL; what only claims to need an extension goes through."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fastrelay.delivery.fitting import Misfit, misfit
+from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.smtp.offer import Offer
+
+ASCII = (b"Received: here\r\n", b"Subject: x\r\n\r\nhello\r\n")
+BODY8 = (b"Received: here\r\n", b"Subject: x\r\n\r\nh\xc3\xa9llo\r\n")
+HEADER8 = (b"Received: here\r\n", b"Subject: \xc3\xa9\r\n\r\nhello\r\n")
+EIGHT, UTF8 = {"body": "8BITMIME"}, {"smtputf8": True}
+
+
+def words(
+    offer: Offer,
+    parts: Sequence[bytes] = ASCII,
+    recipients: Sequence[str] = ("b@example",),
+    size: int = 100,
+    sender: str = "a@example",
+    **envelope: Any,
+) -> str:
+    message = Envelope(sender, tuple(map(Recipient, recipients)), 0.0, **envelope)
+    found = misfit(offer, message, recipients, parts, size, "mx.example")
+    if found is None:
+        return ""
+    assert list(found.positions) == list(range(len(recipients)))
+    return str(found.reply)
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "fits"), [(0, 10**9, True), (100, 100, True), (100, 101, False), (100, 1, True)]
+)
+def test_size(most: int, size: int, fits: bool) -> None:
+    said = words(Offer(size_offered=True, size=most), size=size)
+    assert said == ("" if fits else f"552 5.3.4 the message has {size} octets, mx.example takes {most}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered", "parts", "fits"),
+    [
+        (EIGHT, False, BODY8, False),
+        (EIGHT, False, HEADER8, False),
+        (EIGHT, False, (b"\xe9", b"ascii"), False),
+        (EIGHT, False, ASCII, True),  # it only said so
+        (EIGHT, True, BODY8, True),
+        ({}, False, BODY8, True),  # nobody asked: as it came, so it goes
+    ],
+)
+def test_eight_bits(asked: dict[str, Any], offered: bool, parts: Sequence[bytes], fits: bool) -> None:
+    said = words(Offer(eightbit=offered), parts, **asked)
+    assert said == ("" if fits else "554 5.6.3 the message has 8-bit content, mx.example takes none")
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered", "parts", "recipient", "sender", "fits"),
+    [
+        pytest.param(UTF8, False, ASCII, "b@example", "a@example", True, id="it only said so"),
+        pytest.param(UTF8, False, ASCII, "bö@example", "a@example", False, id="recipient"),
+        pytest.param(UTF8, False, ASCII, "b@example", "ä@example", False, id="sender"),
+        pytest.param(UTF8, False, HEADER8, "b@example", "a@example", False, id="header"),
+        pytest.param(UTF8, False, (b"H: \xe9\r\n", b"S: x\r\n\r\nx\r\n"), "b@example", "a@example", False, id="prefix"),
+        pytest.param(UTF8, False, BODY8, "b@example", "a@example", True, id="body alone"),
+        pytest.param(UTF8, False, (b"H: x\r\n", b"\r\n\xe9\r\n"), "b@example", "a@example", True, id="no own header"),
+        pytest.param(
+            UTF8, False, (b"H: x\r\n\r", b"\n\xe9\r\n\r\nz"), "b@example", "a@example", True, id="cut in the blank line"
+        ),
+        pytest.param(
+            UTF8, False, (b"H: x\r\n", b"\r\n\xe9\r\n\r\nz"), "b@example", "a@example", True, id="a later blank line"
+        ),
+        pytest.param(UTF8, False, (b"H: x\r\n", b"\xe9"), "b@example", "a@example", False, id="header without an end"),
+        pytest.param(UTF8, True, HEADER8, "bö@example", "ä@example", True, id="offered"),
+        pytest.param({}, False, HEADER8, "b@example", "a@example", True, id="nobody asked"),
+    ],
+)
+def test_beyond_ascii(
+    asked: dict[str, Any], offered: bool, parts: Sequence[bytes], recipient: str, sender: str, fits: bool
+) -> None:
+    said = words(Offer(smtputf8=offered), parts, [recipient], sender=sender, **asked)
+    assert said == ("" if fits else "553 5.6.7 the message has addresses beyond ASCII, mx.example takes none")
+
+
+@pytest.mark.parametrize(
+    ("sender", "parts", "positions"),
+    [("a@example", ASCII, [1, 3]), ("ä@example", ASCII, [0, 1, 2, 3]), ("a@example", HEADER8, [0, 1, 2, 3])],
+)
+def test_a_recipient_beyond_ascii_is_no_reason_to_refuse_the_others(
+    sender: str, parts: Sequence[bytes], positions: list[int]
+) -> None:
+    to = ["a@example", "ö@example", "b@example", "ü@example"]
+    message = Envelope(sender, tuple(map(Recipient, to)), 0.0, smtputf8=True)
+    found = misfit(Offer(), message, to, parts, 100, "mx.example")
+    assert isinstance(found, Misfit) and list(found.positions) == positions
