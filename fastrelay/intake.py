@@ -70,6 +70,7 @@ class Schedule(Protocol):
         due: float = 0.0,
         attempts: int = 0,
         held: bool = False,
+        told: bool = False,
     ) -> None: ...
 
 
@@ -131,12 +132,15 @@ class Intake:
         expires = envelope.created + self._expire
         held = state is not None and bool(state.held)
         for domain, indices in groups.items():
-            due, attempts = 0.0, 0
+            due, attempts, told = 0.0, 0, False
             if state is not None:
                 waiting = [one for one in map(state.recipients.__getitem__, indices) if isinstance(one, Waiting)]
                 due = min(one.due for one in waiting)
                 attempts = max(one.attempts for one in waiting)
-            self._schedule.add(ident, domain, indices, expires=expires, due=due, attempts=attempts, held=held)
+                told = all(one.notices & states.DELAY_TOLD for one in waiting)
+            self._schedule.add(
+                ident, domain, indices, expires=expires, due=due, attempts=attempts, held=held, told=told
+            )
         return len(groups)
 
 

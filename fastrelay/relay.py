@@ -3,12 +3,12 @@
     unrouted(domain)  the route in force, at once; else one task per domain asks the router
     ready(lane)       runners of the lane are woken or started (schedule/runners.py)
     attempt(item)     route, connection, body, transaction; settle; the body leaves memory
-    expired(item)     settled by one of a few tasks
+    expired(item)     settled by one of a few tasks;  late(item): its sender told by one of a few others
 
 Promises
 - Whatever happens to a task, a bug or a kill, the item it has in hand is settled or given back: none is left RUNNING.
 - A lane waits only for itself: for its own route, connections and peers.
-- Bounded: ROUTERS tasks that route, EXPIRERS that expire, and runners as runners.py says.
+- Bounded: ROUTERS tasks that route, EXPIRERS that expire and as many that tell, and runners as runners.py says.
 """
 
 from collections import deque
@@ -123,9 +123,17 @@ class Relay:
         self._expired: deque[Item] = deque()
         self._errands: set[tasks.Task] = set()  # tasks that route or expire
         self._expirers = 0
+        self._late: dict[bytes, None] = {}  # messages whose senders are to be told
+        self._tellers = 0
         self._draining = False
         self._errands_done = tasks.Event()
-        scheduler.attach(unrouted=self.unrouted, ready=self.runners.ready, expired=self.expired, put_off=self.put_off)
+        scheduler.attach(
+            unrouted=self.unrouted,
+            ready=self.runners.ready,
+            expired=self.expired,
+            put_off=self.put_off,
+            late=self.late,
+        )
 
     # -- where to ---------------------------------------------------------------------------------------------------
 
@@ -292,6 +300,29 @@ class Relay:
                     tasks.run_loop_once()
         finally:
             self._expirers -= 1
+
+    def late(self, item: Item) -> None:
+        """Its sender is to be told that it waits; the item stays where it is. Never waits."""
+        self._late[item.ident] = None
+        if self._tellers < EXPIRERS and not self._draining:
+            self._tellers += 1
+            self._errands.add(tasks.spawn(self._errand, self._tell_late))
+
+    def _tell_late(self) -> None:
+        try:
+            count = 0
+            while self._late and not self._draining:
+                ident = next(iter(self._late))
+                del self._late[ident]
+                try:
+                    self._settle.tell_late(ident)
+                except Exception as error:
+                    tasks.on_crash("Relay.late", error)  # its next deferral tells
+                count += 1
+                if count % TURN == 0:
+                    tasks.run_loop_once()
+        finally:
+            self._tellers -= 1
 
     # -- the house --------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ from fastrelay.runtime.signals import SignalWatch
 from fastrelay.runtime.stream import wheel
 from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.classify import classify
+from fastrelay.settlement.notices import left_when_late
 from fastrelay.settlement.settle import Settle
 from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
@@ -118,7 +119,7 @@ class Worker:
             tls.client_context(verify=True),
         )
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
-        self.scheduler = Scheduler(settings_of)
+        self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))
         self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire)
         settle = Settle(self.store, self.scheduler, self.intake, self.log, self.counts, config)
         self.relay = Relay(

@@ -9,6 +9,7 @@ import enum
 
 import msgspec
 
+DELAY_TOLD = 1  # bit of Waiting.notices: the delay notice was sent
 LAST_REPLY_LIMIT = 512  # octets of reply text kept per open recipient; DSNs and `queue show` need no more
 
 
@@ -25,7 +26,7 @@ class Status(enum.IntEnum):
 class Waiting(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
     """An open recipient: attempts made, wall time of the next one, last reply or reason as one line of text.
 
-    notices: bit 1 = the delay notice was sent.
+    notices: bits, DELAY_TOLD.
     """
 
     attempts: int = 0

@@ -5,8 +5,9 @@ moves meanwhile is marked by its move. Then the table is walked: an item without
 would ever bring its next event. It is reported and rescheduled; the count of such items is `fastrelay_orphans`,
 always 0.
 
-On the way it finds what has expired while READY or ROUTING (the timers look at the other places only), asks again for
-routes that are being waited for, and wakes lanes that have work: a lost wake-up costs a minute, not a message.
+On the way it finds what has expired or become late while READY or ROUTING (the timers look at the other places only),
+asks again for routes that are being waited for, and wakes lanes that have work: a lost wake-up costs a minute, not a
+message.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,12 +35,13 @@ class Audit(NamedTuple):
 class Patrol:
     """One worker's. walking: a walk is under way."""
 
-    __slots__ = ("_next_at", "_now", "_orphans", "_places", "walking")
+    __slots__ = ("_next_at", "_now", "_orphans", "_places", "_walked", "walking")
 
     def __init__(self, places: Places, now: Callable[[], float]) -> None:
         self._places = places
         self._now = now
-        self._next_at = now() + PATROL_EVERY
+        self._walked = now()  # when the last walk began
+        self._next_at = self._walked + PATROL_EVERY
         self._orphans = 0
         self.walking = False
 
@@ -57,6 +59,7 @@ class Patrol:
         self.walking = True
         places, now = self._places, self._now
         table, timers, queues, lanes = places.table, places.timers, places.queues, places.lanes
+        before, began = self._walked + timers.notice_left, now() + timers.notice_left
         table.mark = timers.mark = mark = table.mark % 200 + 1  # small integers cost no memory
         for bucket in timers.buckets():
             for item in bucket.live():
@@ -80,11 +83,15 @@ class Patrol:
                     if item.mark != mark:
                         orphans += 1
                         places.rescue(item)
-                    elif item.expires <= at and (item.place is Place.READY or item.place is Place.ROUTING):
-                        places.expire_out_of_turn(item)
+                    elif item.place is Place.READY or item.place is Place.ROUTING:
+                        if item.expires <= at:
+                            places.expire_out_of_turn(item)
+                        elif before < item.expires <= began:
+                            places.late(item)
             yield
         lanes.forget_idle(now())
         self._orphans = orphans
+        self._walked = began - timers.notice_left
         self.walking = False
         self._next_at = now() + PATROL_EVERY
 

@@ -30,13 +30,15 @@ def _nobody(what: object) -> None:
 class Places:
     """unrouted(domain): start routing, and answer by `Scheduler.routed` or `.unroutable`; it may answer before it
     returns, and is asked again by each patrol. ready(lane): start or wake runners. expired(item): settle it.
-    put_off(item): its site is suspended, its body may leave memory."""
+    put_off(item): its site is suspended, its body may leave memory. late(item): it has waited so long that its sender
+    is to be told; it stays where it is."""
 
     __slots__ = (
         "_chance",
         "_now",
         "expired",
         "lanes",
+        "late",
         "put_off",
         "queues",
         "ready",
@@ -46,18 +48,23 @@ class Places:
     )
 
     def __init__(
-        self, settings_of: Callable[[str], SiteSettings], now: Callable[[], float], chance: Callable[[], float]
+        self,
+        settings_of: Callable[[str], SiteSettings],
+        notice_left: float,
+        now: Callable[[], float],
+        chance: Callable[[], float],
     ) -> None:
         self._now = now
         self._chance = chance
         self.table = Table()
-        self.timers = Timers(now())
+        self.timers = Timers(now(), notice_left)
         self.queues = Queues()
         self.lanes = Lanes(settings_of)
         self.unrouted: Callable[[str], None] = _nobody
         self.ready: Callable[[Lane], None] = _nobody
         self.expired: Callable[[Item], None] = _nobody
         self.put_off: Callable[[Item], None] = _nobody
+        self.late: Callable[[Item], None] = _nobody
 
     # -- one item -------------------------------------------------------------------------------------------------
 
@@ -138,8 +145,11 @@ class Places:
         for item in items:
             if item.expires <= now:
                 self.expire(item)
-            elif item.due > now or item.place is Place.HELD:
+            elif item.place is Place.HELD:
                 self.timers.put(item)
+            elif item.due > now:
+                self.timers.put(item)
+                self.late(item)
             else:
                 self.route(item)
 

@@ -22,7 +22,7 @@ from fastrelay.mail.route import Route
 from fastrelay.runtime import clock as runtime_clock
 from fastrelay.runtime import tasks
 from fastrelay.schedule.chores import Chores
-from fastrelay.schedule.item import Item, shared_indices
+from fastrelay.schedule.item import Item, Place, shared_indices
 from fastrelay.schedule.lane import Lane, SiteSettings
 from fastrelay.schedule.orders import Orders
 from fastrelay.schedule.patrol import Audit, Patrol
@@ -38,7 +38,8 @@ class Clock(Protocol):
 
 
 class Scheduler:
-    """The schedule of one worker. settings_of: site name -> settings.
+    """The schedule of one worker. settings_of: site name -> settings. notice_left: seconds a message has left when its
+    sender is told that it is late, 0 = never.
 
     The relay, which needs a scheduler first, answers its questions (places.py) from `attach` on. hold, release, remove,
     retry, suspend_lane, resume_lane: see orders.py.
@@ -48,12 +49,13 @@ class Scheduler:
         self,
         settings_of: Callable[[str], SiteSettings],
         *,
+        notice_left: float = 0.0,
         clock: Clock = runtime_clock,
         later: Callable[..., object] = tasks.later,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.clock = clock
-        self._places = places = Places(settings_of, clock.now, chance)
+        self._places = places = Places(settings_of, notice_left, clock.now, chance)
         self._chores = Chores(places.timers, places.come, later, clock.now)
         self._orders = orders = Orders(places, self._chores.add, clock.now, clock.wall)
         self._patrol = Patrol(places, clock.now)
@@ -72,9 +74,11 @@ class Scheduler:
         ready: Callable[[Lane], None],
         expired: Callable[[Item], None],
         put_off: Callable[[Item], None],
+        late: Callable[[Item], None],
     ) -> None:
         """From now on these answer the schedule's questions (places.py)."""
         places = self._places
+        places.late = late
         places.unrouted, places.ready, places.expired, places.put_off = unrouted, ready, expired, put_off
 
     # -- the way in, routing, the pick ----------------------------------------------------------------------------
@@ -89,10 +93,12 @@ class Scheduler:
         due: float = 0.0,
         attempts: int = 0,
         held: bool = False,
+        told: bool = False,
     ) -> None:
         """Schedule the open recipients of a new or recovered message at one domain; once for each domain of it.
 
-        due, expires: wall seconds; due 0 = now. Impossible when the message already has an item at that domain.
+        due, expires: wall seconds; due 0 = now. told: its sender knows that it is late, if it is.
+        Impossible when the message already has an item at that domain.
         """
         now, wall = self.clock.now(), self.clock.wall()
         lasts = now + expires - wall
@@ -103,8 +109,12 @@ class Scheduler:
         places.table.insert(item)
         if held:
             places.hold(item)
+        elif due == 0.0:
+            places.wait(item, now, now)
         else:
-            places.wait(item, now if due == 0.0 else now + due - wall, now)
+            places.wait(item, now + due - wall, now)
+            if not told and item.place is Place.WAITING and lasts - places.timers.notice_left <= now < lasts:
+                places.late(item)  # it became late while nobody was there
 
     def routed(self, domain: str, route: Route, now: float) -> None:
         """The router's answer: what waits for it enters the lane of `route.site`."""

@@ -1,9 +1,10 @@
 """The calendar: what waits stands in buckets of a second; the far future in coarser ones that are dealt out later.
 
 `put` stands an item under its `due` (monotonic seconds); `pop(now)` takes out one bucket that has come. An item is
-looked at no earlier than `due` and at most one second later. Three grains keep the number of buckets, and so memory,
-independent of how far messages are spread over days: 1 s up to a minute ahead, 64 s up to 68 minutes, 4,096 s beyond. A
-bucket of one-second grain for each of 100,000 messages over five days would cost 230 octets a message; so it costs 9.
+looked at no earlier than `due` and at most one second later, and once before: when its sender is to be told that it is
+late. Three grains keep the number of buckets, and so memory, independent of how far messages are spread over days: 1 s
+up to a minute ahead, 64 s up to 68 minutes, 4,096 s beyond. A bucket of one-second grain for each of 100,000 messages
+over five days would cost 230 octets a message; so it costs 9.
 
 Removal is lazy: whoever takes an item away changes `item.at` and calls `left`; the entry is passed over when its
 bucket comes. `sweep` drops such entries once they outnumber the live ones, so operator retries over a long queue do
@@ -41,9 +42,11 @@ class Bucket:
 class Timers:
     """The calendar of one worker. `live` counts what stands in it, `stale` the entries nobody stands at."""
 
-    __slots__ = ("_done", "_heap", "_open", "_sequence", "_sweeping", "live", "mark", "stale")
+    __slots__ = ("_done", "_heap", "_open", "_sequence", "_sweeping", "live", "mark", "notice_left", "stale")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, notice_left: float = 0.0) -> None:
+        """notice_left: seconds before its expiry when an item is looked at though it is not due, 0 = never."""
+        self.notice_left = notice_left
         self._done = int(now)  # seconds up to this one have come
         self._open: dict[tuple[int, int], Bucket] = {}  # (start, grain) -> the bucket still being filled
         self._heap: list[tuple[int, int, int, Bucket]] = []  # coarse before fine at one start: dealt out, then popped
@@ -59,7 +62,11 @@ class Timers:
         self._stand(item)
 
     def _stand(self, item: Item) -> None:
-        second = int(item.due) + 1
+        due = item.due
+        notice = item.expires - self.notice_left
+        if self._done < notice < due:
+            due = notice
+        second = int(due) + 1
         if second <= self._done:
             second = self._done + 1
         ahead = second - self._done

@@ -13,14 +13,19 @@ from fastrelay.config import Config
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.outcome import Deferred
-from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.mail.state import DELAY_TOLD, State, Status, Waiting
 from fastrelay.settlement import report
 from fastrelay.settlement.faces import Intake, Store
 from fastrelay.settlement.plan import End, changed
 from fastrelay.settlement.report import Ended, Notice, wants
 
-_DELAY_TOLD = 1  # bit of Waiting.notices
 _HEAD = report.MAX_FULL + 1  # octets of an original that a notice may look at
+
+
+def left_when_late(config: Config) -> float:
+    """Seconds a message has left of its time when its sender is told that it is late; 0 where nobody is told."""
+    wanted = config.bounce.send and 0.0 < config.bounce.delay_notice < config.retry.expire
+    return config.retry.expire - config.bounce.delay_notice if wanted else 0.0
 
 
 class Notices:
@@ -55,6 +60,7 @@ class Notices:
             ident,
             envelope,
             wall,
+            self._head(ident),
             lambda notice: report.bounce(notice, rows),
             lambda state: changed(state, changes),
         )
@@ -64,27 +70,25 @@ class Notices:
     ) -> bytes | None:
         """Tell the sender once of recipients that wait longer than `bounce.delay_notice`. Waits. None: nothing to
         tell, or not now: the next deferral will ask again."""
+        # recipients are chosen anew once the original was read: somebody else may have told of them meanwhile
         patience = self._bounce.delay_notice
         if not 0.0 < patience <= wall - envelope.created or not envelope.sender or not self._bounce.send:
             return None
-        state = self._store.state(ident)
-        late = []
-        rows = []
-        for position, outcome in waiting:
-            standing = state.recipients[position]
-            recipient = envelope.recipients[position]
-            if isinstance(standing, Waiting) and not standing.notices & _DELAY_TOLD and wants(recipient, "DELAY"):
-                late.append(position)
-                rows.append(Ended(recipient, outcome.reply, outcome.host))
+        if not _untold(self._store.state(ident), envelope, waiting):
+            return None
+        head = self._head(ident)
+        late = _untold(self._store.state(ident), envelope, waiting)
         if not late:
             return None
+        rows = [Ended(envelope.recipients[position], outcome.reply, outcome.host) for position, outcome in late]
         until = envelope.created + self._expire
         return self._write(
             ident,
             envelope,
             wall,
+            head,
             lambda notice: report.delayed(notice, rows, until),
-            lambda state: _told(state, late),
+            lambda state: _told(state, [position for position, _ in late]),
         )
 
     def _write(
@@ -92,12 +96,12 @@ class Notices:
         ident: bytes,
         envelope: Envelope,
         wall: float,
+        head: bytes,
         compose: Callable[[Notice], tuple[Envelope, bytes]],
         change: Callable[[State], State],
     ) -> bytes | None:
         fresh = self._intake.fresh_ident()
         try:
-            head = self._head(ident) if self._bounce.return_ != "nothing" else b""
             letter, octets = compose(Notice(ident, envelope, self._hostname, fresh, wall, head, self._bounce.return_))
             self._intake.accept(letter, b"", octets, ident=fresh, records=[(ident, change(self._store.state(ident)))])
         except MachineShort:
@@ -105,7 +109,9 @@ class Notices:
         return fresh
 
     def _head(self, ident: bytes) -> bytes:
-        """The beginning of the original; nothing when it cannot be read: the notice matters more."""
+        """The beginning of the original; nothing when it cannot be read: the notice matters more. May wait."""
+        if self._bounce.return_ == "nothing":
+            return b""
         try:
             parts = self._store.read(ident).parts
         except (SpoolDamaged, MachineShort):
@@ -120,11 +126,22 @@ class Notices:
         return b"".join(out)
 
 
+def _untold(state: State, envelope: Envelope, waiting: Sequence[tuple[int, Deferred]]) -> list[tuple[int, Deferred]]:
+    """Those who still wait, and of whom a delay notice is wanted and was not sent."""
+    return [
+        (position, outcome)
+        for position, outcome in waiting
+        if isinstance(standing := state.recipients[position], Waiting)
+        and not standing.notices & DELAY_TOLD
+        and wants(envelope.recipients[position], "DELAY")
+    ]
+
+
 def _told(state: State, late: Sequence[int]) -> State:
     """The delay notice was sent for these."""
     changes: list[tuple[int, int | Waiting]] = []
     for position in late:
         one = state.recipients[position]
         if isinstance(one, Waiting):
-            changes.append((position, Waiting(one.attempts, one.due, one.reply, one.notices | _DELAY_TOLD)))
+            changes.append((position, Waiting(one.attempts, one.due, one.reply, one.notices | DELAY_TOLD)))
     return changed(state, changes)

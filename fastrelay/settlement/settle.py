@@ -83,6 +83,20 @@ class Settle:
         ]
         self._carry_out(item, Plan([], [], ended), self._clock.wall(), item.attempts, None)
 
+    def tell_late(self, ident: bytes) -> None:
+        """A message waits for longer than its sender should wait for word: a delay notice, once. May wait for it."""
+        envelope = self._store.envelope(ident)
+        if envelope is None:
+            return
+        state = self._store.state(ident)
+        if state.held:
+            return  # an operator's, or a suspect: nothing is being tried
+        waiting = [
+            (n, Deferred(plans.last_words(state.recipients[n]), Phase.QUEUE, Scope.MESSAGE))
+            for n in plans.open_of(state, range(len(envelope.recipients)))
+        ]
+        self._notices.delay(ident, envelope, waiting, self._clock.wall())
+
     def give_back(self, item: Item, pause: float, *, attempted: bool) -> None:
         """Nobody knows what became of the item: what is open of it comes again in `pause` seconds. Never waits."""
         known = self._store.envelope(item.ident) is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from fastrelay.errors import Impossible, MachineShort
@@ -28,13 +29,20 @@ class House:
         self.clock = HandClock()
         self.spool = MemorySpool()
         self.asked: list[str] = []
+        self.late: list[str] = []
         self.unrouted: Callable[[str], None] = self.asked.append
-        self.schedule = Scheduler(lambda site: Settings(), clock=self.clock, later=lambda function: function())
+        self.schedule = Scheduler(
+            lambda site: Settings(),
+            notice_left=EXPIRE - 14_400.0,
+            clock=self.clock,
+            later=lambda function: function(),
+        )
         self.schedule.attach(
             unrouted=lambda domain: self.unrouted(domain),
             ready=lambda lane: None,
             expired=lambda item: None,
             put_off=lambda item: None,
+            late=lambda item: self.late.append(item.domain),
         )
         self.intake = Intake(self.spool, self.schedule, IDS, EXPIRE)
 
@@ -126,6 +134,16 @@ def test_what_waited_waits_on_without_those_who_have_it() -> None:
     (item,) = house.schedule.items(entry.ident)
     assert (item.indices, item.attempts, item.place) == ((1, 2), 4, Place.WAITING)
     assert item.due == house.clock.mono + 700.0 and house.asked == []
+
+
+@pytest.mark.parametrize(("notices", "late"), [((0, 0), ["d.test"]), ((1, 0), ["d.test"]), ((1, 1), [])])
+def test_what_has_become_late_meanwhile_is_told_of_once(notices: tuple[int, int], late: list[str]) -> None:
+    house = House()
+    wall = house.clock.wall()
+    state = State(3, tuple(Waiting(4, wall + 50_000.0, "450 x", bits) for bits in notices))
+    envelope = msgspec.structs.replace(house.envelope("a@d.test", "b@d.test"), created=wall - 20_000.0)
+    house.intake.recovered(entry_of(envelope, state))
+    assert house.late == late
 
 
 def test_what_was_held_stays_held() -> None:

@@ -20,6 +20,7 @@ from fastrelay.runtime import tasks
 from fastrelay.schedule import runners as runners_module
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.settlement.notices import left_when_late
 from fastrelay.settlement.settle import Settle
 from tests.unit.rooms import IDS, HandClock, MemorySpool, Remembered, a_route, settle_down, until
 
@@ -92,7 +93,13 @@ class House:
         self.settings = Delivery()
         config = Config(server=Server(hostname="relay.test"), retry=Retry(jitter=0.0))
         self.turns: list[Callable[[], object]] = []
-        self.schedule = Scheduler(self.settings_of, clock=self.clock, later=tasks.later, chance=lambda: 0.5)
+        self.schedule = Scheduler(
+            self.settings_of,
+            notice_left=left_when_late(config),
+            clock=self.clock,
+            later=tasks.later,
+            chance=lambda: 0.5,
+        )
         self.intake = Intake(self.spool, self.schedule, IDS, config.retry.expire)
         self.settle = Settle(
             self.spool,
@@ -550,6 +557,21 @@ def test_attempts_that_never_wait_give_others_their_turn() -> None:
 
 
 # -- expiry -------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_late_is_told_of_where_it_waits() -> None:
+    house = House()
+    house.on_deliver = lambda hands, route, indices: [LATER] * len(indices)
+    ids = [house.accept(f"x@d{n}.test") for n in range(20)]
+    until(lambda: house.schedule.audit().waiting == 20)
+    for ident in ids:  # the next attempt: tomorrow
+        house.schedule.hold(ident)
+        house.schedule.release(ident, house.clock.wall() + 86_400.0)
+    told = len(house.spool.messages)
+    house.at(house.clock.mono + 4 * 3600 + 2)
+    until(lambda: len(house.spool.messages) == told + 20)
+    assert all(house.item(ident).place is Place.WAITING for ident in ids)
+    assert house.is_sound()
 
 
 def test_what_has_expired_is_settled_by_a_few_tasks() -> None:

@@ -16,6 +16,7 @@ from fastrelay.schedule.places import BATCH, RESUME_SPREAD
 from fastrelay.schedule.scheduler import Scheduler
 
 EXPIRE = 432_000.0
+LATE = 14_400.0  # seconds after which a sender is told
 IDS = IdentSource()
 
 
@@ -51,13 +52,21 @@ class House:
         self.woken: list[Lane] = []
         self.ended: list[Item] = []
         self.put_off: list[bytes] = []
+        self.late: list[Item] = []
         self.routing = routing
-        self.s = Scheduler(lambda site: Settings(), clock=self.clock, later=self.turns.append, chance=lambda: 0.5)
+        self.s = Scheduler(
+            lambda site: Settings(),
+            notice_left=EXPIRE - LATE,
+            clock=self.clock,
+            later=self.turns.append,
+            chance=lambda: 0.5,
+        )
         self.s.attach(
             unrouted=self.unrouted,
             ready=self.woken.append,
             expired=self.ended.append,
             put_off=lambda item: self.put_off.append(item.ident),
+            late=self.late.append,
         )
 
     def unrouted(self, domain: str) -> None:
@@ -98,6 +107,56 @@ def test_a_new_message_is_routed_enters_its_lane_and_is_picked_in_order() -> Non
     house.s.done(item)
     house.s.done(other)
     assert len(house.s) == 0 and house.s.walk() == (0, 0, 0, 0, 0, 0)
+
+
+def test_a_sender_is_told_when_it_is_time_though_the_next_attempt_is_later() -> None:
+    house = House()
+    far = house.add(due=1_000.0 + 10 * LATE)
+    near = house.add("b.test", due=1_000.0 + LATE / 2)
+    held = house.add("c.test", held=True)
+    gone = house.add("d.test", due=1_000.0 + 10 * LATE)
+    house.s.remove(gone)
+    house.at(1_000.0 + LATE - 2)
+    item = house.pick("b.test")
+    assert item is not None and house.late == []
+    house.s.again(item, (0,), house.clock.wall() + 100 * LATE)
+    house.at(1_000.0 + LATE + 1)
+    assert {one.ident for one in house.late} == {far, near} and len(house.late) == 2
+    assert house.place(far) is house.place(near) is Place.WAITING and house.place(held) is Place.HELD
+    house.at(1_000.0 + 9.9 * LATE)
+    assert len(house.late) == 2 and house.place(far) is Place.WAITING
+    house.at(1_000.0 + 10 * LATE + 1)
+    assert house.place(far) is Place.READY and len(house.late) == 2
+    assert house.s.walk().orphans == 0
+
+
+def test_who_is_late_in_a_lane_or_behind_the_router_is_found_by_the_patrol_once() -> None:
+    house = House()
+    house.add()
+    house.routing = False
+    house.add("b.test")
+    for seconds in (LATE - 200, LATE - 100, LATE + 100, LATE + 200, 2 * LATE):
+        house.at(1_000.0 + seconds)
+        assert sorted(one.domain for one in house.late) == (["a.test", "b.test"] if seconds > LATE else [])
+
+
+def test_who_became_late_while_nobody_was_there_is_late_at_once_unless_its_sender_knows() -> None:
+    house = House()
+    clock = house.clock
+    for told in (False, True):
+        ident = IDS.fresh()
+        house.s.add(
+            ident,
+            "a.test",
+            (0,),
+            expires=clock.wall() + EXPIRE - 2 * LATE,
+            due=clock.wall() + 600,
+            attempts=9,
+            told=told,
+        )
+        assert len(house.late) == 1
+    house.at(clock.mono + 601)
+    assert len(house.late) == 1 and house.s.audit().ready == 2
 
 
 def test_one_question_serves_all_who_wait_for_a_domain() -> None:

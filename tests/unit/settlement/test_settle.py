@@ -17,6 +17,7 @@ from fastrelay.metrics import Counts
 from fastrelay.runtime import tasks
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.settlement.notices import left_when_late
 from fastrelay.settlement.settle import SHORT, Settle
 from tests.unit.rooms import IDS, HandClock, MemorySpool, Remembered, a_route, until
 
@@ -60,7 +61,11 @@ class House:
         self.counts = Counts(["mx.d.test"])
         self.expired: list[Item] = []
         self.schedule = Scheduler(
-            lambda site: Settings(), clock=self.clock, later=lambda function: function(), chance=lambda: 0.5
+            lambda site: Settings(),
+            notice_left=left_when_late(self.config),
+            clock=self.clock,
+            later=lambda function: function(),
+            chance=lambda: 0.5,
         )
         self.attach(self.route)
         self.intake = Intake(self.spool, self.schedule, IDS, self.config.retry.expire)
@@ -77,7 +82,11 @@ class House:
 
     def attach(self, unrouted: Callable[[str], None]) -> None:
         self.schedule.attach(
-            unrouted=unrouted, ready=lambda lane: None, expired=self.expired.append, put_off=lambda item: None
+            unrouted=unrouted,
+            ready=lambda lane: None,
+            expired=self.expired.append,
+            put_off=lambda item: None,
+            late=lambda item: self.settle.tell_late(item.ident),
         )
 
     def route(self, domain: str) -> None:
@@ -318,6 +327,53 @@ def test_the_delay_notice_goes_out_once() -> None:
     assert b"Action: delayed" in octets and b"never@d.test" not in octets and b"Will-Retry-Until" in octets
     notices = [one.notices for one in house.spool.states[ident].recipients if isinstance(one, Waiting)]
     assert notices == [1, 0] and envelope.recipients[0].address == "a@s.test"
+
+
+def test_the_delay_notice_goes_out_when_its_time_has_come() -> None:
+    """The next attempt lies hours later; both domains are told of in one notice, by their last words."""
+    house = House(delay_notice=3600.0)
+    ident = house.accept("x@d.test", "y@e.test")
+    for item in house.schedule.items(ident):
+        lane = house.schedule.lane(f"mx.{item.domain}")
+        picked = house.schedule.next(lane, house.clock.mono)
+        assert picked is item
+        house.settle.give_back(item, 50_000.0, attempted=True)
+    house.at(house.clock.mono + 3_590.0)
+    assert len(house.spool.messages) == 1
+    house.at(house.clock.mono + 12.0)
+    envelope, octets = house.notice()
+    assert envelope.recipients[0].address == "a@s.test" and envelope.sender == ""
+    assert octets.count(b"Action: delayed") == 2 and b"no attempt was made" in octets
+    assert [one.notices for one in house.spool.states[ident].recipients if isinstance(one, Waiting)] == [1, 1]
+    assert all(item.place is Place.WAITING for item in house.schedule.items(ident))
+    house.settle.tell_late(ident)
+    house.settle.tell_late(IDS.fresh())
+    assert len(house.spool.messages) == 2, "told again"
+
+
+def test_of_held_mail_nobody_is_told_that_it_is_late() -> None:
+    house = House(delay_notice=3600.0)
+    ident = house.accept("x@d.test")
+    house.spool.record(ident, State(1, (Waiting(0, 0.0),), "an operator's"))
+    house.clock.mono += 4_000.0
+    house.settle.tell_late(ident)
+    assert len(house.spool.messages) == 1
+
+
+def test_two_who_tell_at_once_send_one_notice() -> None:
+    house = House(delay_notice=3600.0)
+    ident = house.accept("x@d.test")
+    house.clock.mono += 4_000.0
+    read = house.spool.read
+
+    def slow(asked: bytes) -> Any:
+        house.spool.read = read  # type: ignore[method-assign]
+        house.settle.tell_late(ident)  # the other comes while this one waits for the disk
+        return read(asked)
+
+    house.spool.read = slow  # type: ignore[method-assign]
+    house.settle.tell_late(ident)
+    assert len(house.spool.messages) == 2
 
 
 def test_a_delay_notice_the_machine_cannot_store_is_tried_at_the_next_deferral() -> None:
