@@ -45,7 +45,8 @@ class Sent(NamedTuple):
     @property
     def taken(self) -> bool:
         """The message was accepted for at least one recipient."""
-        return any(reply.code < 300 for reply in self.replies)
+        replies = self.replies
+        return replies[0].code < 300 if len(replies) == 1 else any(reply.code < 300 for reply in replies)
 
 
 class Dialogue:

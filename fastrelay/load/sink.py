@@ -224,7 +224,10 @@ class _Session:
                 if len(head) < _HEAD:
                     head += piece[:_HEAD]
                 edge = (edge + piece[-4:])[-4:]
-            piece = self._stream.read()
+            if size:
+                piece = self._stream.read()
+            else:  # nothing of it can be there yet: the 354 has just gone out
+                piece = self._stream.read_waiting_first()
             if not piece:
                 self._buffer = b""
                 raise _Vanished

@@ -22,6 +22,7 @@ from fastrelay.load.profile import Profile
 from fastrelay.load.sink import EXTENSIONS, Sink
 from fastrelay.load.tally import Difference, Tally
 from fastrelay.runtime import clock, tasks
+from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import wheel
 from fastrelay.runtime.tls import server_context
@@ -168,7 +169,8 @@ class Sinks:
                 wire.say(tally.to_wire())
 
         ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
-        listeners = [Listener(sock, sink.serve, spawn=tasks.spawn) for sock in self._sockets]
+        crowd = Crowd()
+        listeners = [Listener(sock, sink.serve, spawn=crowd.spawn) for sock in self._sockets]
         for listener in listeners:
             listener.start()
         wire.listen(hear)

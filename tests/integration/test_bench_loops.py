@@ -37,7 +37,7 @@ def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:
 
 
 def test_an_open_loop_counts_the_wait_for_a_turn(sink: Callable[..., SinkProcess]) -> None:
-    """One session, 50 ms an answer, 20 messages due within 0.5 s: the last waits for as long, and only `whole` tells."""
+    """One session, 50 ms an answer, 20 messages due within 0.5 s: the last waits as long; only `whole` tells."""
     one = sink("--latency", "50ms")
     words = ("--messages", "20", "--sessions", "1", "--reuse")
     _, closed = bench(one, *words)
