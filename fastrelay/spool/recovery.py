@@ -4,6 +4,10 @@
 again into a segment of this life, and makes corrupt stretches visible; when it returns, nothing more depends on pages
 that may be on disk or not, and each scanned segment has an index. `load` then reads indexes alone, no body.
 
+What was written again stays in the index of its first segment: the DONE of such a message has to name that one too, or
+it could end before the copy there does. And each scanned segment is synced: a frame whose `synced` proves others must
+not get lost after it was believed.
+
 The same two steps serve a slot that was adopted.
 """
 
@@ -44,10 +48,10 @@ class Entry(NamedTuple):
 
 
 class _Scanned(NamedTuple):
-    """A scanned segment. tail: its unsettled batches, ready to be written again."""
+    """A scanned segment. tail: its unsettled batches, ready to be written again. heads: of all frames, by offset."""
 
     scan: Scan
-    entries: list[IndexEntry]
+    heads: dict[int, bytes]
     tail: list[list[Frame]]
 
 
@@ -58,6 +62,7 @@ class Recovery:
     """
 
     __slots__ = (
+        "_aborts",
         "_away",
         "_bodies",
         "_disk",
@@ -92,6 +97,7 @@ class Recovery:
         self._write_index = write_index
         self._rest = rest
         self._scanned: dict[bytes, list[Found]] = {}  # mark -> frames of a segment without an index
+        self._aborts: dict[bytes, int] = {}  # nonce of a segment -> its first void batch
         self.progress = 0
         self.newest = max((piece.prelude.newest for piece in found.pieces if piece.prelude), default=0)
 
@@ -101,7 +107,7 @@ class Recovery:
         """Settle the tail; what it held is in the Replay that `load` goes on with. MachineShort, OSError."""
         survey, away = self._survey, self._away
         replay = Replay({ident for ident in survey.bodies.values() if ident is not None})
-        aborts: dict[bytes, int] = {}
+        aborts = self._aborts
         scanned: list[tuple[Piece, _Scanned]] = []
         for path in survey.unborn:
             away(self._disk.remove, path)
@@ -116,19 +122,25 @@ class Recovery:
             every = [one.scan.frames, *one.scan.tail]
             _void(aborts, [(frame.ident, frame.version) for some in every for frame in some if frame.kind == ABORT])
         for piece, one in scanned:
-            void = aborts.get(piece.segment.header.nonce, 1 << 62)
+            void = self._void_from(piece)
+            known = list(one.scan.frames)
             for found, frames in zip(one.scan.tail, one.tail, strict=True):
                 if found[0].batch < void:
-                    self._write_again(frames, found, replay)
+                    known += self._write_again(frames, found, replay)
+            self._scanned[piece.segment.mark] = known
             for damage in one.scan.damage:
                 self._damaged(piece.segment, damage, replay)
         for path in survey.strange:
             self._strange(path, replay)
         for piece, one in scanned:  # only now: whoever believes these indexes will not look at the tail again
             away(self._remove, piece.segment.index_path)
-            away(self._write_index, piece.segment, piece.size, one.entries)
-            self._scanned[piece.segment.mark] = one.scan.frames
+            entries = [entry_of(frame, one.heads[frame.offset]) for frame in self._scanned[piece.segment.mark]]
+            away(self._write_index, piece.segment, piece.size, entries)
         return replay
+
+    def _void_from(self, piece: Piece) -> int:
+        """The first batch of a segment that does not count."""
+        return self._aborts.get(piece.segment.header.nonce, 1 << 62)
 
     def _scan(self, piece: Piece) -> _Scanned:  # in a native thread
         disk, segment = self._disk, piece.segment
@@ -141,21 +153,20 @@ class Recovery:
                 return octets
 
             found = scan(read, piece.size, segment.header)
-            entries = [entry_of(frame, disk.read(fd, FRAME_HEADER, frame.offset)) for frame in found.frames]
-            return _Scanned(found, entries, [[_again(frame, read) for frame in batch] for batch in found.tail])
+            every = [*found.frames, *[frame for batch in found.tail for frame in batch]]
+            heads = {frame.offset: disk.read(fd, FRAME_HEADER, frame.offset) for frame in every}
+            if self._bodies.durable:
+                with contextlib.suppress(OSError):  # then what its index says is not sure to last, and may be scanned
+                    disk.sync(fd)
+            return _Scanned(found, heads, [[_again(frame, read) for frame in batch] for batch in found.tail])
         finally:
             disk.close(fd)
 
-    def _write_again(self, frames: list[Frame], found: list[Found], replay: Replay) -> None:
-        # A body is synced before its frame is written and removed after the frame's DONE was synced: one that is
-        # missing here was taken back by a commit that failed.
-        pairs = [
-            (frame, before)
-            for frame, before in zip(frames, found, strict=True)
-            if not frame.flags & FILE or frame.flags & DAMAGED or frame.ident in replay.present
-        ]
+    def _write_again(self, frames: list[Frame], found: list[Found], replay: Replay) -> list[Found]:
+        """A batch of the tail into a segment of this life; those frames of it that count."""
+        pairs = [(frame, before) for frame, before in zip(frames, found, strict=True) if _counts(before, replay)]
         if not pairs:
-            return
+            return []
         self._submit([frame for frame, _ in pairs])
         for frame, before in pairs:
             segment = frame.segment
@@ -164,6 +175,7 @@ class Recovery:
                 segment,
                 msgspec.structs.replace(before, offset=frame.offset, length=frame.length, copy=frame.copy),
             )
+        return [before for _, before in pairs]
 
     def _damaged(self, segment: Segment, damage: Damage, replay: Replay) -> None:
         why = "corrupt" if damage.corrupt else "torn"
@@ -220,9 +232,9 @@ class Recovery:
         lost: dict[bytes, list[bytes]] = {}  # mark of a segment that is gone or cut short -> what is lost with it
         for piece in self._survey.pieces:
             cut = piece.size if piece.prelude is not None and piece.size < piece.prelude.size else -1
-            if cut >= 0:
-                lost[piece.segment.mark] = []
-            for frame in self._frames(piece):
+            for frame in self._frames(piece, replay):
+                if 0 <= cut < frame.offset + frame.length:  # else it is a torn end that was never more than that
+                    lost.setdefault(piece.segment.mark, [])
                 replay.feed(piece.segment, frame, cut=cut)
                 looks += 1
                 if looks % _LOOKS == 0 and clock.now() - began >= SLICE:
@@ -266,7 +278,7 @@ class Recovery:
         for start in range(0, len(frames), MAX_BATCH_FRAMES):
             self._submit(frames[start : start + MAX_BATCH_FRAMES])
 
-    def _frames(self, piece: Piece) -> Iterable[Found]:
+    def _frames(self, piece: Piece, replay: Replay) -> Iterable[Found]:
         frames = self._scanned.pop(piece.segment.mark, None)
         if frames is not None:
             return frames
@@ -278,8 +290,11 @@ class Recovery:
         if piece.segment.lost:
             self._quarantine.tell("segment and index lost", piece.segment.path, piece.segment.size, False, [])
             return []
-        found: _Scanned = self._away(self._scan, piece)  # an unsettled tail was settled before its index was written
-        return found.scan.frames
+        # Its tail was settled before its index was written; what looks like one now may have been proved synced then.
+        found: _Scanned = self._away(self._scan, piece)
+        void = self._void_from(piece)
+        tail = [frame for batch in found.scan.tail if batch[0].batch < void for frame in batch]
+        return found.scan.frames + [frame for frame in tail if _counts(frame, replay)]
 
     def _index(self, piece: Piece) -> bytes | None:  # in a native thread
         assert piece.prelude is not None
@@ -309,6 +324,12 @@ class Recovery:
 def _void(aborts: dict[bytes, int], found: Iterable[tuple[bytes, int]]) -> None:
     for nonce, batch in found:
         aborts[nonce] = min(batch, aborts.get(nonce, batch))
+
+
+def _counts(frame: Found, replay: Replay) -> bool:
+    """For frames of a tail. A body is synced before its frame is written and removed after the frame's DONE was synced:
+    one that is missing was taken back by a commit that failed."""
+    return not frame.flags & FILE or bool(frame.flags & DAMAGED) or frame.ident in replay.present
 
 
 def _again(frame: Found, read: Callable[[int, int], bytes]) -> Frame:

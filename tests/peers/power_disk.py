@@ -1,14 +1,15 @@
 """A disk that can lose its power: what was not synced is dropped or torn, unlinked files come back, new ones vanish.
 
-Works on a real directory. Until the power goes it is the real disk, and notes what would be durable: of each file the
-octets at its last sync, of each directory the names at its last sync. `lose` then makes a state the file system might
-have kept: any choice among what was pending, file by file and name by name.
+Works on a real directory, and writes down what was done to it: `Past` is that record, and makes from its first n deeds
+any state a file system might be left in. Each name made, moved or removed is on disk for sure once its directory was
+synced (a move between two directories once both were: it is done in one step or not at all), each octet once its file
+was; before that, each by itself, it may be there or not.
 """
 
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fastrelay.spool.disk import How
 from tests.peers.strongbox import TellingDisk
@@ -20,14 +21,143 @@ class PowerCut(BaseException):
     """The power goes, now. Nothing may catch it."""
 
 
-class PowerDisk(TellingDisk):
-    """cut_after: deeds until the power goes; negative = it does not."""
+class File:
+    """Its octets, and how many of them are synced."""
+
+    def __init__(self, octets: bytes = b"", synced: int = 0) -> None:
+        self.octets = octets
+        self.synced = synced
+
+
+class Folder:
+    """What is in it, by name."""
 
     def __init__(self) -> None:
+        self.names: dict[str, File | Folder] = {}
+
+
+Node = File | Folder
+Loss = Callable[[File], bytes]
+"""What is left of a file."""
+
+
+class Deed:
+    """Names changed in one step: (folder, name, what it means now). open: folders whose sync is still needed."""
+
+    def __init__(self, changes: list[tuple[Folder, str, Node | None]]) -> None:
+        self.changes = changes
+        self.open = {id(folder) for folder, _, _ in changes}
+
+
+class Step(NamedTuple):
+    """One thing done: a deed on names; or octets added to a file; or a sync of either."""
+
+    deed: Deed | None = None
+    written: tuple[File, bytes] | None = None
+    synced: Node | None = None
+
+
+class Past:
+    """Deeds in order on what was there before. `advance` goes on by one; `left` makes what may be left just then."""
+
+    def __init__(self, start: Folder) -> None:
+        self.steps: list[Step] = []
+        self._start = start
+        self._at = 0
+        self._deeds: list[Deed] = []
+
+    def advance(self) -> bool:
+        """One step on; False when there is none. Files change as they did then."""
+        if self._at == len(self.steps):
+            return False
+        deed, written, synced = self.steps[self._at]
+        self._at += 1
+        if deed is not None:
+            self._deeds.append(deed)
+        if written is not None:
+            written[0].octets += written[1]
+        if isinstance(synced, File):
+            synced.synced = len(synced.octets)
+        elif synced is not None:
+            for one in self._deeds:
+                one.open.discard(id(synced))
+        return True
+
+    def left(self, target: Path, loss: Loss, keep: Callable[[Deed], bool]) -> None:
+        """Write into the empty `target` what is left: `loss` says what of files, `keep` which open deeds came to be."""
+        names: dict[int, dict[str, Node]] = {}
+
+        def inside(folder: Folder) -> dict[str, Node]:
+            return names.setdefault(id(folder), dict(folder.names))
+
+        for deed in self._deeds:
+            gone = [node for folder, name, node in deed.changes if node is None and name not in inside(folder)]
+            if gone or (deed.open and not keep(deed)):
+                continue  # what it would move or remove never came to be
+            for folder, name, node in deed.changes:
+                if node is None:
+                    del inside(folder)[name]
+                else:
+                    inside(folder)[name] = node
+        self._write(target, inside(self._start), inside, loss)
+
+    def _write(
+        self, target: Path, names: dict[str, Node], inside: Callable[[Folder], dict[str, Node]], loss: Loss
+    ) -> None:
+        target.mkdir(exist_ok=True)
+        for name, node in names.items():
+            if isinstance(node, File):
+                (target / name).write_bytes(loss(node))
+            else:
+                self._write(target / name, inside(node), inside, loss)
+
+
+class PowerDisk(TellingDisk):
+    """Below `root`. cut_after: deeds until the power goes; negative = it does not. Syncs cost nothing: nothing is lost
+    but by the model."""
+
+    def __init__(self, root: Path) -> None:
         super().__init__()
         self.cut_after = -1
-        self._safe: dict[int, int] = {}  # inode -> octets synced
-        self._pending: dict[str, list[tuple[str, str, str, bytes]]] = {}  # directory -> deeds on its names
+        self._root = root
+        self.begin()
+
+    def begin(self) -> None:
+        """What lies there now is safe; the past begins here."""
+        self._tree = _safe(self._root)
+        self._files: dict[int, File] = {}
+        self._now: dict[int, dict[str, Node]] = {}
+        self.past = Past(self._tree)
+
+    # names as they are now, beside the tree of the start, which stays as it was
+
+    def _inside(self, folder: Folder) -> dict[str, Node]:
+        return self._now.setdefault(id(folder), dict(folder.names))
+
+    def _folder(self, path: str) -> Folder:
+        folder = self._tree
+        for name in Path(path).relative_to(self._root).parts:
+            found = self._inside(folder)[name]
+            assert isinstance(found, Folder)
+            folder = found
+        return folder
+
+    def _node(self, path: str) -> Node:
+        return self._inside(self._folder(path.rpartition("/")[0]))[path.rpartition("/")[2]]
+
+    def _change(self, *changes: tuple[str, Node | None]) -> None:
+        done: list[tuple[Folder, str, Node | None]] = []
+        for path, node in changes:
+            folder, name = self._folder(path.rpartition("/")[0]), path.rpartition("/")[2]
+            done.append((folder, name, node))
+        for folder, name, node in done:
+            if node is None:
+                del self._inside(folder)[name]
+            else:
+                self._inside(folder)[name] = node
+        self.past.steps.append(Step(deed=Deed(done)))
+
+    # -- the verbs --------------------------------------------------------------------------------------------------
 
     def _deed(self, verb: str, path: str) -> None:
         if self.cut_after == 0:
@@ -35,75 +165,95 @@ class PowerDisk(TellingDisk):
         self.cut_after -= 1
         super()._deed(verb, path)
 
-    def _note(self, path: str, verb: str, other: str = "", octets: bytes = b"") -> None:
-        self._pending.setdefault(path.rpartition("/")[0], []).append((verb, path, other, octets))
-
     def open(self, path: str, how: How) -> int:
         fd = super().open(path, how)
+        self._files.pop(fd, None)
         if how is How.CREATE:
-            self._safe[os.fstat(fd).st_ino] = 0
-            self._note(path, "create")
+            self._files[fd] = File()
+            self._change((path, self._files[fd]))
+        elif how is How.READ:
+            node = self._node(path)
+            assert isinstance(node, File)
+            self._files[fd] = node
         return fd
 
     def write(self, fd: int, parts: Sequence[bytes]) -> int:
         if self.cut_after == 0:  # the cut falls into the write
-            super(TellingDisk, self).write(fd, parts)
-        return super().write(fd, parts)
+            self.past.steps.append(Step(written=(self._files[fd], b"".join(parts))))
+        taken = super().write(fd, parts)
+        self.past.steps.append(Step(written=(self._files[fd], b"".join(parts)[:taken])))
+        return taken
 
     def sync(self, target: int | str) -> None:
-        super().sync(target)
-        if isinstance(target, int):
-            found = os.fstat(target)
-            self._safe[found.st_ino] = found.st_size
-        else:
-            self._pending.pop(target, None)
+        self._deed("sync", self._names.get(target, "") if isinstance(target, int) else target)
+        node: Node = self._files[target] if isinstance(target, int) else self._folder(target)
+        self.past.steps.append(Step(synced=node))
 
     def rename(self, old: str, new: str) -> None:
         super().rename(old, new)
-        if not Path(new).is_dir():
-            self._note(new, "rename", old)
+        self._change((old, None), (new, self._node(old)))
 
     def remove(self, path: str, *, directory: bool = False) -> None:
-        octets = b"" if directory else self._kept(path)
         super().remove(path, directory=directory)
-        if not directory:
-            self._note(path, "remove", "", octets)
+        self._change((path, None))
 
-    def _kept(self, path: str) -> bytes:
-        file = Path(path)
-        return file.read_bytes() if file.exists() else b""
+    def make_directory(self, path: str) -> bool:
+        made = super().make_directory(path)
+        if made:
+            self._change((path, Folder()))
+        return made
 
-    def lose(self, root: Path, chance: random.Random) -> None:
-        """The power is gone; this is what is left when it comes back."""
+    # -- the loss ---------------------------------------------------------------------------------------------------
+
+    def lose(self, chance: random.Random) -> None:
+        """The power is gone; this is what is left when it comes back, any one of all states there may be."""
         self.cut_after = -1
-        for path in [path for path in root.rglob("*") if path.is_file()]:
-            self._tear(path, chance)
-        for deeds in self._pending.values():
-            for verb, path, other, octets in reversed(deeds):
-                if chance.random() < 0.5:
-                    continue
-                here = Path(path)
-                if not here.parent.is_dir():
-                    continue
-                if verb == "create" and here.exists():
-                    here.unlink()
-                elif verb == "remove" and not here.exists():
-                    here.write_bytes(octets)
-                    self._safe[here.stat().st_ino] = len(octets)
-                elif verb == "rename" and here.exists() and not Path(other).exists():
-                    here.rename(other)
-        self._pending.clear()
+        while self.past.advance():
+            pass
+        for path in sorted(self._root.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.past.left(self._root, torn(chance), lambda deed: chance.random() < 0.5)
+        self.begin()
 
-    def _tear(self, path: Path, chance: random.Random) -> None:
-        found = path.stat()
-        safe = min(self._safe.get(found.st_ino, found.st_size), found.st_size)
-        if safe < found.st_size and chance.random() < 0.8:
-            octets = bytearray(path.read_bytes()[: chance.randint(safe, found.st_size)])
-            for start in range(safe - safe % _BLOCK, len(octets), _BLOCK):
-                if chance.random() < 0.3:  # this block never got there
-                    begin, end = max(start, safe), min(start + _BLOCK, len(octets))
-                    octets[begin:end] = chance.choice([bytes(end - begin), chance.randbytes(end - begin)])
-            with path.open("r+b") as file:
-                file.truncate(0)
-                file.write(octets)
-        self._safe[found.st_ino] = path.stat().st_size
+
+def torn(chance: random.Random) -> Loss:
+    """What was not synced is dropped from any octet on, and blocks of it never got there: zeros or others' octets."""
+
+    def loss(file: File) -> bytes:
+        safe = file.synced
+        if safe == len(file.octets) or chance.random() < 0.2:
+            return file.octets
+        octets = bytearray(file.octets[: chance.choice([len(file.octets), chance.randint(safe, len(file.octets))])])
+        for start in range(safe - safe % _BLOCK, len(octets), _BLOCK):
+            if chance.random() < 0.3:
+                begin, end = max(start, safe), min(start + _BLOCK, len(octets))
+                octets[begin:end] = chance.choice([bytes(end - begin), chance.randbytes(end - begin)])
+        return bytes(octets)
+
+    return loss
+
+
+def kept(file: File) -> bytes:
+    """All of it, synced or not."""
+    return file.octets
+
+
+def dropped(file: File) -> bytes:
+    """What was synced."""
+    return file.octets[: file.synced]
+
+
+def zeroed(file: File) -> bytes:
+    """As long as it was, but what was not synced never got there."""
+    return file.octets[: file.synced] + bytes(len(file.octets) - file.synced)
+
+
+def _safe(root: Path) -> Folder:
+    folder = Folder()
+    for path in root.iterdir():
+        if path.is_dir():
+            folder.names[path.name] = _safe(path)
+        else:
+            octets = path.read_bytes()
+            folder.names[path.name] = File(octets, len(octets))
+    return folder

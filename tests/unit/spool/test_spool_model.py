@@ -242,7 +242,7 @@ class Powerless(Model):
             self.cuts += 1
         while True:
             self.box.crash()
-            self.disk.lose(self.box.path, self.chance)
+            self.disk.lose(self.chance)
             self.disk.cut_after = self.chance.choice([-1, self.chance.randrange(30)])
             try:
                 self.box.start()
@@ -260,7 +260,7 @@ class Powerless(Model):
 @pytest.mark.parametrize("run", range(12))
 def test_the_power_goes_at_any_moment(tmp_path: Path, chance: random.Random, run: int) -> None:
     own = random.Random(f"power {chance.random()} {run}")
-    disk = PowerDisk()
+    disk = PowerDisk(tmp_path)
     box = Box(tmp_path, disk=disk, segment_size=64 * KIB, inline_limit=30 * KIB)
     box.start()
     model = Powerless(box, own, disk)

@@ -119,6 +119,58 @@ def test_a_batch_whose_sync_nobody_saw_is_written_again_before_anything_else(box
     assert box.store.state(first) == later()
 
 
+def test_ended_mail_of_the_tail_stays_ended_when_its_copy_is_gone_and_the_index_of_its_first_segment_lost(
+    box: Box,
+) -> None:
+    """Indexes are not synced: after a power loss the first segment may be scanned again, years later as well."""
+    kept = box.fill(10)  # keeps the first segment
+    last = box.put()
+    box.again(crash=True)
+    box.store.record_synced([(last, DONE)])
+    for _ in range(3):  # the copy, and whatever its DONE was written into
+        for ident in box.fill(40):
+            box.store.record(ident, DONE)
+        box.put()
+        box.store.free_segments()
+    old, *_ = box.files()
+    others = [frame for path in box.files()[1:] for frame in frames(path, box) if frame.ident == last]
+    assert [frame.kind for frame in others] == [DONE_FRAME], "its copy is gone, what keeps it down is not"
+    old.with_suffix(".index").unlink()
+    box.again(crash=True)
+    assert set(kept) <= box.entries.keys() and last not in box.entries
+
+
+def test_what_a_lost_record_proved_synced_is_there_though_the_index_that_says_so_is_damaged(box: Box) -> None:
+    """A record written without a sync says that the message before it is synced. After a kill it was believed and an
+    index written; then the power took the record and a block of the index."""
+    first, second = box.fill(2)
+    box.store.record(first, later())
+    box.store._committer.write_records()
+    box.crash()
+    (log,) = box.files()
+    record = frames(log, box)[-1]
+    box.start()
+    os.truncate(log, record.offset)
+    flip(log.with_suffix(".index"), log.with_suffix(".index").stat().st_size - 20)
+    box.again(crash=True)
+    assert box.entries.keys() == {first, second}
+    assert contents(box) == {octets_of(0, 5000), octets_of(1, 5000)}
+
+
+def test_an_index_longer_than_its_log_is_no_damage_when_nothing_in_it_is_missing(box: Box) -> None:
+    idents = box.fill(3)
+    box.store.record(idents[0], later())
+    box.store._committer.write_records()
+    (log,) = box.files()
+    box.crash()
+    os.truncate(log, log.stat().st_size - 8)  # torn by a kill
+    box.start()
+    box.notes.clear()
+    os.truncate(log, log.stat().st_size - 8)  # and torn further when the power went
+    box.again(crash=True)
+    assert box.entries.keys() == set(idents) and not box.notes
+
+
 def test_a_copy_recovery_made_of_ended_mail_stays_ended_when_its_first_segment_is_gone(box: Box) -> None:
     """Its DONE, in another segment, cannot have named the copy: unless it is written again, the copy outlives it."""
     (first,) = box.fill(1)  # alone in the tail: the batch after it fails, so nothing says that it was synced
