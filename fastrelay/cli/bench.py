@@ -5,14 +5,14 @@ from contextlib import ExitStack
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from fastrelay.cli import bench_page, exits
 from fastrelay.cli.address import ADDRESS
+from fastrelay.cli.bars import Bars
 from fastrelay.cli.options import AS_JSON
 from fastrelay.cli.quantity import DURATION, SHARE
+from fastrelay.cli.way_in import AUTH, TLS, access_of
 from fastrelay.load import generator
-from fastrelay.load.access import OPEN, Access, Security, parse_credentials
 from fastrelay.load.delivery import Delivery
 from fastrelay.load.mix import parse_domains
 from fastrelay.load.plan import Plan
@@ -54,11 +54,8 @@ from fastrelay.load.sizes import parse_sizes
 @click.option("--reuse/--no-reuse", default=False, show_default=True, help="Keep each session's connection open.")
 @click.option("--pipelining/--no-pipelining", default=True, show_default=True, help="Where it is offered.")
 @click.option("--connect-only", is_flag=True, help="Connect, EHLO, QUIT; --messages counts those.")
-@click.option(
-    "--tls", is_flag=False, flag_value="starttls", default="none", type=click.Choice(["none", "starttls", "implicit"]),
-    help="starttls where nothing is named. Certificates are not verified.",
-)  # fmt: skip
-@click.option("--auth", envvar="FASTRELAY_AUTH", metavar="USER:PASSWORD", help="AUTH PLAIN or LOGIN.")
+@TLS
+@AUTH
 @click.option("--warmup", type=SHARE, default=0.0, help="Share that is sent first and not measured, as 10%.")
 @click.option("--sink", type=ADDRESS, help="Be the server's next hop here, and measure from end to end.")
 @click.option("--wait", type=DURATION, default="30s", show_default=True, help="With --sink: for the next arrival.")
@@ -120,9 +117,6 @@ def bench(
               fastrelay bench --reuse --size 5KB=90,1MB=9,20MB=1 --domains a.test=3,b.test=1
               fastrelay bench --to 192.0.2.25:25 --i-own-this-target --tls --connect-only
     """
-    access = OPEN
-    if tls != Security.NONE.value or auth is not None:
-        access = Access(Security(tls), parse_credentials(auth) if auth is not None else None)
     plan = Plan(
         host=to[0],
         port=to[1],
@@ -137,7 +131,7 @@ def bench(
         messages_per_session=messages_per_session or (None if reuse else 1),
         pipelining=pipelining,
         connect_only=connect_only,
-        access=access,
+        access=access_of(tls, auth),
         warmup=warmup,
         keep_pairs=pairs is not None or sink is not None,
         seed=seed,
@@ -159,26 +153,13 @@ def bench(
 
 
 def _run(plan: Plan, processes: int, sink: tuple[str, int] | None, patience: float) -> tuple[Result, Delivery | None]:
-    columns = (
-        TextColumn("{task.description} {task.completed:,.0f}"), BarColumn(), TaskProgressColumn(),
-        TextColumn("{task.speed:,.0f}/s"), TimeElapsedColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    # refreshed by hand: a thread of its own must not be there when the generator forks
-    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal, auto_refresh=False)
     with ExitStack() as stack:
         sinks = stack.enter_context(Sinks(Settings(listen=(sink,), keep_pairs=True))) if sink is not None else None
-        stack.enter_context(bars)
-        offered = bars.add_task("sessions" if plan.connect_only else "messages", total=plan.messages)
-
-        def progress(done: int) -> None:
-            bars.update(offered, completed=done, refresh=True)
-
-        result = generator.run(plan, processes=processes, progress=progress)
+        bars = stack.enter_context(Bars())
+        bars.begin("sessions" if plan.connect_only else "messages", plan.messages, plan.seconds)
+        result = generator.run(plan, processes=processes, progress=bars.show)
         if sinks is None:
             return result, None
-        arriving = bars.add_task("arrived", total=len(result.pairs))
-        tally, difference = sinks.wait(
-            result.pairs, patience, lambda count: bars.update(arriving, completed=count, refresh=True)
-        )
+        bars.begin("arrived", len(result.pairs))
+        tally, difference = sinks.wait(result.pairs, patience, bars.show)
         return result, Delivery.of(result, tally, difference)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from fastrelay.errors import MisuseError
+from fastrelay.load.access import OPEN, Access
 from fastrelay.load.dialogue import Dialogue
 from fastrelay.mail.reply import Reply
 from fastrelay.runtime import clock, tasks
@@ -61,11 +62,13 @@ def _header_of(content: bytes) -> bytes:
     return content.partition(b"\r\n\r\n")[0]
 
 
-def submit(host: str, port: int, submission: Submission) -> dict[str, Reply]:
+def submit(host: str, port: int, submission: Submission, access: Access = OPEN) -> dict[str, Reply]:
     """The reply that decided for each recipient. May wait. PeerError when there was none."""
     ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
-    dialogue = Dialogue(host, port, hello=socket.gethostname() or "localhost", patience=PATIENCE)
+    dialogue = None
     try:
+        hello = socket.gethostname() or "localhost"
+        dialogue = Dialogue(host, port, hello=hello, access=access, patience=PATIENCE)
         content = submission.content
         sent = dialogue.transact(
             submission.sender,
@@ -76,7 +79,8 @@ def submit(host: str, port: int, submission: Submission) -> dict[str, Reply]:
         )
         dialogue.quit()
     finally:
-        dialogue.close()
+        if dialogue is not None:
+            dialogue.close()
         ticker.close()
     return dict(zip(submission.recipients, sent.replies, strict=True))
 

@@ -1,6 +1,8 @@
 """`fastrelay bench` against our sink: what an open loop sees that a closed one hides, the warm-up, sessions, sizes."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -146,3 +148,22 @@ def test_what_cannot_be_is_one_line(words: list[str]) -> None:
         [sys.executable, "-m", "fastrelay.cli.main", "bench", *words], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 64 and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+
+
+def test_progress_on_a_terminal_and_figures_on_stdout(sink: Callable[..., SinkProcess]) -> None:
+    one, (ours, theirs) = sink(), pty.openpty()
+    process = subprocess.Popen(
+        command("bench", "--to", f"127.0.0.1:{one.port}", "--json", "--rate", "20", "--messages", "12"),
+        stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    drawn = b""
+    try:
+        while piece := os.read(ours, 65536):
+            drawn += piece
+    except OSError:
+        pass  # EIO: nobody holds the other end any more
+    os.close(ours)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and json.loads(out)["accepted"] == 12, drawn
+    assert b" messages" in drawn and b"12 messages" in drawn and b"/s" in drawn

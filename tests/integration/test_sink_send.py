@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import debian
+from tests.peers.certificates import Authority
 from tests.peers.sink_process import SinkProcess, command
 
 
@@ -60,3 +61,20 @@ def test_a_file(tmp_path: Path) -> None:
         capture_output=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0 and sink.stop()["messages"] == 1, done.stderr
+
+
+def test_over_tls_and_where_it_is_not_offered(authority: Authority) -> None:
+    leaf = authority.issue("localhost")
+    guarded, bare = SinkProcess("--certificate", leaf.certificate, "--key", leaf.key), SinkProcess()
+    done = send(f"127.0.0.1:{guarded.port}", "--to", "b@y.example", "--tls")
+    refused = send(f"127.0.0.1:{bare.port}", "--tls", "--to", "b@y.example")
+    seen = guarded.stop()
+    assert done.returncode == 0 and (seen["messages"], seen["encrypted"]) == (1, 1), done.stderr
+    assert refused.returncode == 69 and "STARTTLS is not offered" in refused.stderr and bare.stop()["messages"] == 0
+
+
+def test_auth_where_nobody_asks_for_it() -> None:
+    sink = SinkProcess()
+    done = send(f"127.0.0.1:{sink.port}", "--to", "b@y.example", "--auth", "anna:secret")
+    assert done.returncode == 69 and "no AUTH at all" in done.stderr and "running" not in done.stderr
+    assert sink.stop()["messages"] == 0
