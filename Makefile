@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 CONFIG ?= deploy/config/fastrelay.toml
 
-.PHONY: help demo run install dev lint check unit dialogues integration faults test proof bench clean
+.PHONY: help demo run install dev lint check unit dialogues integration faults fuzz test proof bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,7 +39,7 @@ lint: dev ## format, lint, types
 check: lint ## the gate before a commit: lint, unit tests, import order
 	$(PYTEST) tests/unit
 
-unit dialogues integration faults: dev
+unit dialogues integration faults fuzz: dev
 	$(PYTEST) tests/$@
 
 test: lint ## the whole suite, under ten minutes on two cores

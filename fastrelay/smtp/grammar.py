@@ -75,7 +75,7 @@ def mailbox(octets: bytes) -> str:
     if at > MAX_LOCAL:
         raise Malformed("path", f"a local part has at most {MAX_LOCAL} octets")
     if local[0] == 0x22:
-        if _quoted_end(local, 0) != at:
+        if _quoted_end(local, 0) != at or local.translate(None, PRINTABLE):
             raise Malformed("path", "a quoted local part is one string in quotes")
     elif local.translate(None, _ATEXT_DOT) or local[0] == 0x2E or local[-1] == 0x2E or b".." in local:
         raise Malformed("path", "bad local part")

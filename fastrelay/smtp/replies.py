@@ -74,7 +74,7 @@ class ReplyReader:
             line = buffer[start : min(end, start + MAX_LINE)]
             if self._cut is not None:
                 line, self._cut = self._cut, None
-            elif line.endswith(b"\r"):
+            elif line.endswith(b"\r") and end - start <= MAX_LINE:  # not a CR at which a longer line was cut
                 line = line[:-1]
             code = _CODES.get(line[:3])
             mark = line[3] if len(line) > 3 else _END

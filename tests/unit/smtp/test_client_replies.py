@@ -99,6 +99,14 @@ def test_a_long_line_is_cut_and_the_dialogue_goes_on() -> None:
         assert not surplus
 
 
+def test_a_long_line_is_cut_alike_where_a_bare_cr_stands_at_the_limit() -> None:
+    octets = b"250 " + b"x" * (MAX_LINE - 5) + b"\rz\r\n"
+    whole = read(octets, [])
+    assert whole[0][0].text == "x" * (MAX_LINE - 5) + "?"
+    for cut in (MAX_LINE, MAX_LINE + 1, MAX_LINE + 2):
+        assert read(octets, [cut]) == whole
+
+
 def test_lines_and_octets_are_bounded() -> None:
     most = b"250-x\r\n" * (MAX_LINES - 1) + b"250 x\r\n"
     assert len(read(most, [])[0][0].lines) == MAX_LINES
