@@ -2,15 +2,14 @@
 
 import os
 import platform
-import statistics
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from bench.measure import sync_microseconds
 from bench.processes import Broken
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +20,6 @@ _SYNCS = 200
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds of an append of one 5 KB message and its fdatasync, with nothing else of ours running."""
 
-    folder: str
     filesystem: str
     options: str
     sync_p50_us: float
@@ -67,31 +65,17 @@ def _disk(folder: Path) -> Disk:
     filesystem, options = _mounted(folder)
     if filesystem in _IN_MEMORY:
         raise Broken(f"{folder} is on {filesystem}, where a sync costs nothing: name a folder on a disk with --folder")
-    file = folder / "sync-probe"
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    took = []
-    try:
-        for _ in range(_SYNCS):
-            os.write(fd, b"x" * 5400)
-            start = time.perf_counter()
-            os.fdatasync(fd)
-            took.append((time.perf_counter() - start) * 1e6)
-    finally:
-        os.close(fd)
-        file.unlink()
-    cuts = statistics.quantiles(took, n=100)
-    return Disk(
-        folder=str(folder.parent), filesystem=filesystem, options=options, sync_p50_us=cuts[49], sync_p99_us=cuts[98]
-    )
+    p50, p99 = sync_microseconds(folder, _SYNCS)
+    return Disk(filesystem=filesystem, options=options, sync_p50_us=p50, sync_p99_us=p99)
 
 
 def _mounted(folder: Path) -> tuple[str, str]:
-    """File system and mount options of the mount that holds `folder`."""
+    """File system and mount options of the mount that holds `folder`, without those that name places."""
     best = ("", "unknown", "")
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, point, kind, options, *_ = line.split()
         if folder.is_relative_to(point) and len(point) >= len(best[0]):
-            best = (point, kind, options)
+            best = (point, kind, ",".join(word for word in options.split(",") if "/" not in word))
     return best[1], best[2]
 
 

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fastrelay
-from bench.relay import Setup
+from bench.backlog import link
+from bench.relay import Need, Setup, Wish
 from tests.peers import debian
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,21 +19,22 @@ runtime_dir = "{folder}/run"
 
 [[listener]]
 address = "127.0.0.1:{port}"
+max_connections = {clients}
 
 [spool]
 path = "{folder}/spool"
 durability = "fsync"
 
+[retry]
+first = "{first_retry:g}s"
+
 [delivery]
-connections = 50
+connections = {connections}
 connect_rate = "100000/min"
 messages_per_connection = 1000
 tls = "never"
-
-[[route]]
-domain = "*"
-next_hop = ["127.0.0.1:{sink}"]
-
+{delivery}
+{routes}
 [admin]
 address = "127.0.0.1:{admin}"
 
@@ -41,10 +43,28 @@ events = "{folder}/events"
 """
 
 
+def config(folder: Path, wish: Wish, port: int, admin: int) -> str:
+    """fastrelay.toml for a wish."""
+    hops = {name: f"{host}:{hop}" for name, (host, hop) in wish.next_hops.items()}
+    routes, delivery = "", ""
+    if wish.name_server is not None:
+        address, server_port = wish.name_server
+        delivery = f'port = {wish.mail_port}\nallow_private = true\nip = "4"\n'
+        routes = f'[dns]\nnameservers = ["{address}:{server_port}"]\n'
+    elif wish.sink:
+        hops["*"] = f"127.0.0.1:{wish.sink}"
+    routes += "".join(f'[[route]]\ndomain = "{name}"\nnext_hop = ["{hop}"]\n' for name, hop in hops.items())
+    return CONFIG.format(
+        workers=wish.workers, folder=folder, port=port, admin=admin, clients=max(1000, wish.clients),
+        first_retry=wish.first_retry, connections=wish.connections, delivery=delivery, routes=routes,
+    )  # fmt: skip
+
+
 class Fastrelay:
     """`fastrelay serve`: fsync, event log to a file, metrics on."""
 
     name = "fastrelay"
+    offers = frozenset(Need)
 
     def missing(self) -> str:
         return "" if find_spec("fastrelay.cli.main") else "fastrelay.cli.main is not there"
@@ -52,19 +72,23 @@ class Fastrelay:
     def version(self) -> str:
         return fastrelay.__version__
 
-    def prepare(self, folder: Path, sink: int, workers: int) -> Setup:
-        port = debian.free_port()
-        config = CONFIG.format(workers=workers, folder=folder, port=port, sink=sink, admin=debian.free_port())
+    def prepare(self, folder: Path, wish: Wish) -> Setup:
+        port, admin = debian.free_port(), debian.free_port()
+        text = config(folder, wish, port, admin)
         file = folder / "fastrelay.toml"
-        file.write_text(config)
+        file.write_text(text)
+        if wish.spool is not None:
+            link(wish.spool, folder / "spool")
         command = [sys.executable, "-c", "from fastrelay.cli.main import main; main()", "serve", "-c", str(file)]
-        return Setup(command, debian.environment(PYTHONPATH=str(ROOT)), port, config)
+        api = str(folder / "run" / "admin.sock")
+        return Setup(command, debian.environment(PYTHONPATH=str(ROOT)), port, text, metrics=admin, api=api)
 
 
 class Bare:
     """bench/bare_relay.py: what the ground costs without a relay's features."""
 
     name = "bare"
+    offers = frozenset({Need.CLIENTS})
 
     def missing(self) -> str:
         return ""
@@ -72,11 +96,11 @@ class Bare:
     def version(self) -> str:
         return f"of fastrelay {fastrelay.__version__}"
 
-    def prepare(self, folder: Path, sink: int, workers: int) -> Setup:
+    def prepare(self, folder: Path, wish: Wish) -> Setup:
         port = debian.free_port()
         words = [
-            "--listen", f"127.0.0.1:{port}", "--to", f"127.0.0.1:{sink}", "--journal", str(folder),
-            "--workers", str(workers), "--connections", str(50 // workers),
+            "--listen", f"127.0.0.1:{port}", "--to", f"127.0.0.1:{wish.sink}", "--journal", str(folder),
+            "--workers", str(wish.workers), "--connections", str(wish.connections // wish.workers),
         ]  # fmt: skip
         command = [sys.executable, str(ROOT / "bench/bare_relay.py"), *words]
         return Setup(command, debian.environment(PYTHONPATH=str(ROOT)), port, " ".join(words))

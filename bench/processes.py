@@ -1,15 +1,22 @@
 """Processes of a measurement: started in a session of their own, watched through /proc, ended by their own pid."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
+from bench import cgroup
+
 TICK = os.sysconf("SC_CLK_TCK")
-_SETTLED = 1.5  # seconds after the last delivery: bookkeeping (syncs, unlinks, log lines) belongs to the messages
+_numbers = count()
+_REAPER = Path(__file__).parent / "reaper.py"
+SETTLED = 1.5  # seconds after the last delivery: bookkeeping (syncs, unlinks, log lines) belongs to the messages
 
 
 class Broken(Exception):
@@ -17,15 +24,30 @@ class Broken(Exception):
 
 
 class Program:
-    """A running program and all its descendants. `output` is the file with what it printed."""
+    """A running program and all its descendants. `output` is the file with what it printed.
 
-    def __init__(self, command: Sequence[str | Path], output: Path, env: dict[str, str], *, only_out: bool = False):
+    only_out: what it says on stderr is not kept. orphans: keep those that outlive their parent in the family.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        output: Path,
+        env: dict[str, str],
+        *,
+        only_out: bool = False,
+        orphans: bool = False,
+    ) -> None:
         self.output = output
         self.name = Path(command[0]).name
+        self._group = cgroup.Group.make(f"fastrelay-bench-{os.getpid()}-{next(_numbers)}") if orphans else None
+        if orphans:
+            command = [sys.executable, _REAPER, *command]
         with output.open("wb") as file, open(os.devnull, "wb") as nowhere:
             self._process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=file,
                 stderr=nowhere if only_out else file, env=env, start_new_session=True,
+                preexec_fn=self._group.join if self._group else None,
             )  # fmt: skip
         self.pid = self._process.pid
 
@@ -65,15 +87,15 @@ class Program:
         """Seconds of user and system time of the family, and of what its members waited for.
 
         /proc/PID/stat cuts each field to 10 ms, too coarse for a hundred processes; schedstat counts nanoseconds, but
-        only of threads that live. Of each process the larger is taken; what was waited for is in ticks alone.
+        only of threads that live. Of each process the larger is taken; what was waited for is in ticks alone. With
+        `orphans` and a control group of its own the kernel's count for that is given.
         """
+        if self._group:
+            return self._group.cpu()
         total = 0.0
         for pid in self.family():
             if fields := _stat(pid):
-                own, waited_for = (
-                    sum(map(int, fields[11:13])),
-                    sum(map(int, fields[13:15])),
-                )  # utime stime cutime cstime
+                own, waited_for = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))  # utime stime, c*
                 total += max(own / TICK, _threads(pid)) + waited_for / TICK
         return total
 
@@ -81,30 +103,41 @@ class Program:
         """(RSS, PSS) of the family in octets. PSS counts a shared page once, so it is what the machine gives."""
         rss = pss = 0
         for pid in self.family():
-            try:
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            except OSError:
-                continue
-            for line in lines:
+            for line in _smaps(pid):
                 if line.startswith("Rss:"):
                     rss += int(line.split()[1]) * 1024
                 elif line.startswith("Pss:"):
                     pss += int(line.split()[1]) * 1024
         return rss, pss
 
+    def private(self) -> int:
+        """Octets of the family that would be free without it: what its members share counts for none."""
+        return sum(
+            int(line.split()[1]) * 1024
+            for pid in self.family()
+            for line in _smaps(pid)
+            if line.startswith(("Private_Clean:", "Private_Dirty:"))
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process alone."""
+        self._process.send_signal(number)
+
     def end(self) -> None:
-        """TERM, and after 15 s KILL, to the process; then nothing of its session is left."""
+        """TERM to the process, and after 15 s KILL to the family; then nothing of its session is left."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(15)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                for pid in reversed(self.family()):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 self._process.wait()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # the session is ours alone: descendants that outlived their parent
-        except ProcessLookupError:
-            return
+        if self._group:
+            self._group.remove()
 
 
 @contextmanager
@@ -119,7 +152,15 @@ def running(command: Sequence[str | Path], output: Path, env: dict[str, str], **
 
 def settle() -> None:
     """Give a relay time to finish what it does behind a delivery."""
-    time.sleep(_SETTLED)
+    time.sleep(SETTLED)
+
+
+def _smaps(pid: int) -> list[str]:
+    """Lines of /proc/PID/smaps_rollup; [] when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _threads(pid: int) -> float:

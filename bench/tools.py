@@ -5,12 +5,12 @@ accepted. smtp-sink -c rewrites "sess=N quit=N mesg=N" at each event; the file i
 """
 
 import os
-import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from bench.measure import wait_greeting
 from bench.processes import Broken, Program
-from bench.scenario import Scenario
 from tests.peers import debian
 
 SINK_USER = "nobody"
@@ -25,13 +25,31 @@ def find(name: str) -> Path:
     return path
 
 
-class Sink:
-    """smtp-sink on `port`; what it counted since it started."""
+def wait_count(arrived: Callable[[], int], count: int, relay: Program | None, *, every: float) -> float:
+    """Wait until `arrived()` is `count`, looking `every` so many seconds; the monotonic instant it was seen."""
+    seen, latest = -1, 0.0
+    while (now_there := arrived()) < count:
+        now = time.monotonic()
+        if now_there > seen:
+            seen, latest = now_there, now + PATIENCE
+        elif now > latest:
+            raise Broken(
+                f"{count - now_there} of {count} messages have not arrived and nothing came for {PATIENCE:.0f} s"
+            )
+        if relay is not None:
+            relay.check_alive()
+        time.sleep(every)
+    return time.monotonic()
 
-    def __init__(self, folder: Path) -> None:
+
+class Sink:
+    """smtp-sink on `port` of 127.0.0.1, or of every address; what it counted since it started."""
+
+    def __init__(self, folder: Path, *, everywhere: bool = False) -> None:
         self.port = debian.free_port()
+        host = "" if everywhere else "127.0.0.1"
         user = ["-u", SINK_USER] if debian.is_root() else []
-        command: list[str | Path] = [find("smtp-sink"), *user, "-c", "-m", "2000", f"127.0.0.1:{self.port}", "1024"]
+        command: list[str | Path] = [find("smtp-sink"), *user, "-c", "-m", "2000", f"{host}:{self.port}", "1024"]
         self.program = Program(command, folder / "sink", debian.environment(), only_out=True)
         self._file = os.open(folder / "sink", os.O_RDONLY)
         try:
@@ -48,19 +66,7 @@ class Sink:
 
     def wait_arrived(self, count: int, relay: Program | None) -> float:
         """Wait for message number `count`; the monotonic instant it was seen (looked for every 5 ms)."""
-        seen, latest = -1, 0.0
-        while (arrived := self.arrived()) < count:
-            now = time.monotonic()
-            if arrived > seen:
-                seen, latest = arrived, now + PATIENCE
-            elif now > latest:
-                raise Broken(
-                    f"{count - arrived} of {count} messages have not arrived and nothing came for {PATIENCE:.0f} s"
-                )
-            if relay is not None:
-                relay.check_alive()
-            time.sleep(0.005)
-        return time.monotonic()
+        return wait_count(self.arrived, count, relay, every=0.005)
 
     def close(self) -> None:
         """End it."""
@@ -68,29 +74,13 @@ class Sink:
         os.close(self._file)
 
 
-def source(scenario: Scenario, messages: int, port: int, folder: Path) -> Program:
-    """Start smtp-source: `messages` of them to `port`, as the scenario says."""
-    kept_open = ["-d"] if scenario.kept_open else []
+def source(
+    port: int, folder: Path, *, messages: int, size: int, sessions: int, recipients: int = 1, kept_open: bool = False
+) -> Program:
+    """Start smtp-source: `messages` to `port` of 127.0.0.1, `recipients` of one domain each."""
+    options = [*(["-d"] if kept_open else []), *(["-r", str(recipients)] if recipients > 1 else [])]
     command: list[str | Path] = [
-        find("smtp-source"), *kept_open, "-s", str(scenario.sessions), "-m", str(messages), "-l", str(scenario.size),
+        find("smtp-source"), *options, "-s", str(min(sessions, messages)), "-m", str(messages), "-l", str(size),
         "-M", "source.invalid", "-f", "sender@example.com", "-t", "recipient@example.net", f"127.0.0.1:{port}",
     ]  # fmt: skip
-    return Program(command, folder / "source", debian.environment())
-
-
-def wait_greeting(port: int, program: Program, seconds: float = 30.0) -> None:
-    """Until an SMTP server greets at `port`; Broken when `program` ends or `seconds` pass first."""
-    latest = time.monotonic() + seconds
-    while True:
-        program.check_alive()
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as probe:
-                if probe.recv(1024).startswith(b"220"):
-                    probe.sendall(b"QUIT\r\n")
-                    probe.recv(1024)
-                    return
-        except OSError:
-            pass  # not yet
-        if time.monotonic() > latest:
-            raise Broken(f"no greeting at port {port} after {seconds:.0f} s")
-        time.sleep(0.02)
+    return Program(command, folder / f"source-{size}", debian.environment())

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from bench.processes import Broken
-from bench.relay import Setup
+from bench.relay import Need, Setup, Wish
 from tests.peers import debian
 
 HOME = debian.UNPACKED / "usr/lib/postfix"
@@ -63,6 +63,9 @@ smtp_connection_cache_destinations = [127.0.0.1]:{sink}
 # ADDRESS_REWRITING_README, postconf(5): nothing to rewrite, no maps, no UTF-8 probing
 local_header_rewrite_clients =
 smtputf8_enable = no
+# TUNING_README, "Tuning the frequency of deferred mail delivery attempts": as the scenario wants it
+minimal_backoff_time = {retry}s
+queue_run_delay = {retry}s
 """
 
 MASTER = """\
@@ -97,6 +100,7 @@ class Postfix:
     """One Postfix instance; its number of processes is its own way to use the processors, so `workers` is no matter."""
 
     name = "postfix"
+    offers = frozenset({Need.RETRIES})
 
     def missing(self) -> str:
         if not (HOME / "sbin/master").exists():
@@ -109,7 +113,7 @@ class Postfix:
             command, env=debian.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
         ).stdout.strip()
 
-    def prepare(self, folder: Path, sink: int, workers: int) -> Setup:
+    def prepare(self, folder: Path, wish: Wish) -> Setup:
         _check_reachable(HOME)
         _check_reachable(folder.parent)
         port, owner = debian.free_port(), pwd.getpwnam(OWNER).pw_uid
@@ -125,7 +129,7 @@ class Postfix:
         os.chown(folder / "data", owner, -1)
         main = MAIN.format(
             folder=folder, sbin=debian.UNPACKED / "usr/sbin", home=HOME, meta=config, owner=OWNER, others=OTHERS,
-            group=GROUP, sink=sink, processes=200,
+            group=GROUP, sink=wish.sink, processes=200, retry=int(wish.first_retry),
         )  # fmt: skip
         master = MASTER.format(port=port)
         (config / "main.cf").write_text(main)
