@@ -51,13 +51,14 @@ _MINUTE = 60.0
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Of those that can be told.")
 @click.option("--folder", default="/var/tmp", show_default=True, type=Path, help="On the disk to measure on.")
 @click.option("--json", "json_file", type=Path, help="Write everything found there.")
-@click.option("--store", is_flag=True, help="Keep it as bench/results/DATE-COMMIT.json; make tables and plots.")
+@click.option("--store", is_flag=True, help="Keep as bench/results/DATE-COMMIT.json, with tables and plots.")
 @click.option("--against", "earlier", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Compare with the JSON of an earlier run.")  # fmt: skip
 @click.option("--floor/--no-floor", default=None, help="Also generator straight to sink.  [default: in full]")
 def main(
     suite: str, relays: str | None, names: tuple[str, ...], rounds: int, duration: str | None, messages: int | None,
-    at_most: str, workers: int, folder: Path, json_file: Path | None, store: bool, earlier: Path | None, floor: bool | None,
+    at_most: str, workers: int, folder: Path, json_file: Path | None, store: bool, earlier: Path | None,
+    floor: bool | None,
 ) -> None:  # fmt: skip
     console, progress = _console(), _console(stderr=True)
     try:
