@@ -24,6 +24,7 @@ from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
 from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress
 from fastrelay.runtime import clock, tasks
+from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
 
@@ -71,6 +72,7 @@ class Door:
         self._listeners = [
             Listener(sock, self._serve, spawn=self._admit, on_short=self._descriptors_short) for sock in sockets
         ]
+        self._crowd = Crowd()
         self._here: set[Session] = set()
         self._empty = tasks.Event()
         self._question: tasks.Ticker | None = None  # asked while resting
@@ -198,7 +200,7 @@ class Door:
         self.sessions += 1
         self._desk.counts.in_active += 1
         self._weigh(1)
-        tasks.spawn(serve, stream)
+        self._crowd.spawn(serve, stream)
 
     def _serve(self, stream: Stream) -> None:
         desk = self._desk

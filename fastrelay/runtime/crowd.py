@@ -1,50 +1,60 @@
 """Tasks that are used again: for work that comes in thousands of short pieces, as connections do.
 
 A task that ends gives its stack back to the system and the next one asks for it again: two system calls and fresh
-pages. Measured: 24 us to start a task for a piece of work and let it end, 8.5 us to hand the piece to one that rests.
+pages, 7 % of the CPU of a session with one message. Measured: 24 us to start a task for a piece of work and let it
+end, 7 us to hand the piece to one that rests.
 """
 
 from collections.abc import Callable
+from typing import cast
+
+from gevent import get_hub
+from greenlet import getcurrent, greenlet
 
 from fastrelay.runtime import tasks
-from fastrelay.runtime.tasks import Parking, TaskExit
+from fastrelay.runtime.tasks import Task, TaskExit
 
 Work = tuple[Callable[..., object], tuple[object, ...]]
+_switch_to = greenlet.switch
 
 
 class Crowd:
     """`spawn` is that of tasks.py, on a resting task where there is one. most: tasks that rest at a time; those that
-    finish above it end. A killed task ends with its piece of work."""
+    finish above it end. A killed task ends with its piece of work; kill none whose work has ended."""
 
     __slots__ = ("_most", "_resting")
 
     def __init__(self, most: int = 256) -> None:
         self._most = most
-        self._resting: list[Parking] = []
+        self._resting: list[Task] = []
 
     def spawn(self, function: Callable[..., object], *args: object) -> None:
         """Run `function(*args)` in a task of its own, on the next turn of the loop. Errors go to `tasks.on_crash`."""
         if self._resting:
-            place = self._resting.pop()
+            get_hub().loop.run_callback(self._resting.pop().switch, (function, args))
         else:
-            place = Parking()
-            tasks.spawn(self._live, place)
-        place.wake((function, args))
+            tasks.spawn(self._live, (function, args))
 
-    def _live(self, place: Parking) -> None:
-        resting, most = self._resting, self._most
+    def _live(self, work: Work) -> None:
+        this = cast(Task, getcurrent())
+        resting, hub = self._resting, get_hub()
         while True:
-            work: Work = place.wait()
             try:
                 work[0](*work[1])
             except TaskExit:
                 return
             except BaseException as error:
                 tasks.on_crash(getattr(work[0], "__qualname__", repr(work[0])), error)
-            if len(resting) >= most:
+            if len(resting) >= self._most:
                 return
             del work  # what it held must not live on while this task rests
-            resting.append(place)
+            resting.append(this)
+            try:
+                work = _switch_to(hub)
+            except TaskExit:
+                if this in resting:
+                    resting.remove(this)
+                return
 
     @property
     def resting(self) -> int:

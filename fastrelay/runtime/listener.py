@@ -86,7 +86,7 @@ class Listener:
                     self._on_short(error.errno)
                     return
                 continue  # ECONNABORTED and kin: that peer is gone, the next may not be
-            sock = socket.socket(self._family, self._type, self._proto, fd)
+            sock = socket.SocketType(self._family, self._type, self._proto, fd)
             self._spawn(self._serve, Stream(sock, (name[0], name[1]) if isinstance(name, tuple) else ("unix", 0)))
 
     def _rested(self) -> None:

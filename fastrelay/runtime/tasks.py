@@ -19,6 +19,7 @@ from fastrelay.errors import PeerTimeout
 
 Task: TypeAlias = greenlet.greenlet
 TaskExit = greenlet.GreenletExit
+_switch_to = greenlet.greenlet.switch  # to the hub, without the hook Hub.switch looks for (stream.py)
 
 
 def _print_crash(name: str, error: BaseException) -> None:
@@ -109,7 +110,7 @@ class Parking:
                 timer = hub.loop.timer(max(timeout, 0.0))
                 timer.start(self._late)
             try:
-                hub.switch()
+                _switch_to(hub)
             finally:
                 self._task = None
                 if timer is not None:

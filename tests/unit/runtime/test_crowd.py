@@ -80,3 +80,15 @@ def test_what_work_held_is_let_go() -> None:
     turns()
     del thing
     assert crowd.resting == 1 and gone() is None
+
+
+def test_a_kill_that_comes_late_ends_a_resting_task_and_no_work_is_lost() -> None:
+    crowd, mine, seen = Crowd(), [], []
+    crowd.spawn(lambda: mine.append(tasks.current()))
+    turns()
+    tasks.kill(mine[0])
+    turns()
+    assert mine[0].dead and crowd.resting == 0
+    crowd.spawn(seen.append, 1)
+    turns()
+    assert seen == [1]
