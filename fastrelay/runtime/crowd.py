@@ -33,9 +33,10 @@ class Crowd:
         if self._resting:
             get_hub().loop.run_callback(self._resting.pop().switch, (function, args))
         else:
-            tasks.spawn(self._live, (function, args))
+            tasks.spawn(self._live, [(function, args)])
 
-    def _live(self, work: Work) -> None:
+    def _live(self, first: list[Work]) -> None:
+        work = first.pop()  # out of the frame below, which holds what it was given as long as this task lives
         this = cast(Task, getcurrent())
         resting, hub = self._resting, get_hub()
         while True:
