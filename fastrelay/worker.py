@@ -181,6 +181,7 @@ class Worker:
             patience = self._config.server.drain_timeout
             seconds = max(0.0, patience - LAST_CALL - min(self.store.drain_seconds, patience / 2))
         self._drain(seconds)
+        self._audit()
         door.close()
         self.store.close()
         self._exporter.flush()
@@ -207,6 +208,14 @@ class Worker:
         over.wait()
         self.pool.close_idle()
         self.store.drain()
+
+    def _audit(self) -> None:
+        """Nothing moves any more: is every open recipient accounted for?"""
+        audit = self.scheduler.walk()
+        self.counts.orphans = audit.orphans
+        self.log.say(
+            "error" if audit.orphans else "info", f"audit: {sum(audit[:-1])} places taken, {audit.orphans} orphans"
+        )
 
     def _load(self) -> None:
         """Schedule the backlog; what was in hand at three crashes is held, loudly."""

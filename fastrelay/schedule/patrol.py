@@ -55,7 +55,7 @@ class Patrol:
         return Audit(waiting, routing, ready, running, held, self._orphans)
 
     def walk(self) -> Iterator[None]:
-        """One walk, as a chore; yields wherever others may be given a turn."""
+        """One walk, as a chore; yields wherever others may be given a turn. Ends early where another has begun."""
         self.walking = True
         places, now = self._places, self._now
         table, timers, queues, lanes = places.table, places.timers, places.queues, places.lanes
@@ -77,6 +77,8 @@ class Patrol:
             item.mark = mark
         orphans = 0
         for shard in table.shards:
+            if table.mark != mark:
+                return
             at = now()
             for first in [*shard.values()]:
                 for item in family(first):

@@ -109,6 +109,24 @@ def test_a_new_message_is_routed_enters_its_lane_and_is_picked_in_order() -> Non
     assert len(house.s) == 0 and house.s.walk() == (0, 0, 0, 0, 0, 0)
 
 
+def test_a_walk_at_once_overtakes_the_patrol_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes: list[BaseException] = []
+    monkeypatch.setattr(tasks, "on_crash", lambda name, error: crashes.append(error))
+    house = House()
+    for _ in range(50):
+        house.add()
+    house.clock.mono += PATROL_EVERY
+    house.s.tick(house.clock.mono)
+    house.clock.step = 0.003
+    for _ in range(20):
+        house.turns.pop(0)()
+    assert house.turns, "the patrol is over already"
+    assert house.s.walk().orphans == 0
+    while house.turns:
+        house.turns.pop(0)()
+    assert crashes == [] and house.s.audit().orphans == 0
+
+
 def test_a_sender_is_told_when_it_is_time_though_the_next_attempt_is_later() -> None:
     house = House()
     far = house.add(due=1_000.0 + 10 * LATE)
