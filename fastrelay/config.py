@@ -92,7 +92,7 @@ class Spool(Section, frozen=True):
 class Limits(Section, frozen=True):
     """[limits]"""
 
-    memory: Size = 1 * GIB  # bodies per worker, in reception and first attempt
+    memory: Size = 1 * GIB  # bodies in memory per worker, in reception and on their way out
     max_queue_messages: Positive = 5_000_000
 
 

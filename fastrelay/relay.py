@@ -13,7 +13,7 @@ Promises
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import tls_policy
@@ -37,6 +37,7 @@ REST = 5.0  # seconds until a machine without memory or descriptors is asked aga
 DEMANDS = 65536  # as many as the router keeps decisions
 
 _BUG = reply(451, "4.3.0", "Internal error of this relay, it will be tried again")
+_UNREADABLE = Deferred(reply(451, "4.3.0", "The message can no longer be read"), Phase.QUEUE, Scope.SITE)
 _STOPPED = Deferred(reply(451, "4.3.2", "This relay was stopped"), Phase.QUEUE, Scope.SITE)
 
 
@@ -47,12 +48,15 @@ class Message(Protocol):
     def envelope(self) -> Envelope: ...
     @property
     def parts(self) -> Sequence[bytes]: ...
+    @property
+    def lent(self) -> int: ...
 
 
 class Store(Protocol):
     """The spool, as far as bodies go (spool/store.py)."""
 
-    def read(self, ident: bytes, /) -> Message: ...
+    def read(self, ident: bytes, /) -> Any: ...  # a Message
+    def returned(self, message: Any, /) -> None: ...
     def release_body(self, ident: bytes, /) -> None: ...
 
 
@@ -191,19 +195,26 @@ class Relay:
                 return 0.0
             else:
                 route, demand = found
-                message = self._store.read(item.ident)
-                if self._draining:
-                    self._settle.give_back(item, 0.0, attempted=False)
-                    return 0.0
-                self._sending.add(carrier)
-                self._note(item.ident)
-                outcomes = carrier.deliver(demand, route, message.envelope, item.indices, message.parts, self._now())
+                message: Message = self._store.read(item.ident)
+                try:
+                    if self._draining:
+                        self._settle.give_back(item, 0.0, attempted=False)
+                        return 0.0
+                    self._sending.add(carrier)
+                    self._note(item.ident)
+                    now = self._now()
+                    outcomes = carrier.deliver(demand, route, message.envelope, item.indices, message.parts, now)
+                finally:
+                    if message.lent:
+                        self._store.returned(message)
         except SpoolDamaged as damage:
-            self._guarded(item, self._settle.set_aside, item, damage)
-            return 0.0
+            if carrier not in self._sending:
+                self._guarded(item, self._settle.set_aside, item, damage)
+                return 0.0
+            outcomes = self._cut_short(carrier, item, _UNREADABLE)  # the next attempt finds it before it begins
         except MachineShort as short:
             words = Reply(short.code, short.enhanced, (short.text,))
-            outcomes = [Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=REST)] * len(item.indices)
+            outcomes = self._cut_short(carrier, item, Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=REST))
         except tasks.TaskExit:
             self._interrupted(carrier, item)
             self._sending.discard(carrier)
@@ -219,6 +230,12 @@ class Relay:
             self._sending.discard(carrier)
         last = outcomes[-1]
         return last.retry_after if isinstance(last, Deferred) and was_held_back(last) else 0.0
+
+    def _cut_short(self, carrier: Carrier, item: Item, otherwise: Outcome) -> list[Outcome]:
+        """A delivery did not come to its end, if it began: who has an outcome keeps it, the others get this one."""
+        if carrier not in self._sending:
+            return [otherwise] * len(item.indices)
+        return [outcome or otherwise for outcome in carrier.so_far(item.indices)]
 
     def _prepare(self, carrier: Carrier, item: Item) -> tuple[Route, Demand] | Outcome | None:
         """A connection in the carrier's hands, before the body is read. None: the domain has moved to another site,
@@ -259,7 +276,7 @@ class Relay:
     def _interrupted(self, carrier: Carrier, item: Item) -> None:
         """Killed during an attempt: who has an outcome keeps it, the others come again at once, uncounted."""
         if carrier in self._sending:
-            outcomes = [outcome or _STOPPED for outcome in carrier.so_far(item.indices)]
+            outcomes = self._cut_short(carrier, item, _STOPPED)
             self._guarded(item, self._settle.settle, item, outcomes, carrier)
         elif item.place is Place.RUNNING:
             self._settle.give_back(item, 0.0, attempted=False)

@@ -113,17 +113,9 @@ class Notices:
         if self._bounce.return_ == "nothing":
             return b""
         try:
-            parts = self._store.read(ident).parts
+            return self._store.head(ident, _HEAD)
         except (SpoolDamaged, MachineShort):
             return b""
-        out = []
-        left = _HEAD
-        for part in parts:
-            if left <= 0:
-                break
-            out.append(part[:left])
-            left -= len(part)
-        return b"".join(out)
 
 
 def _untold(state: State, envelope: Envelope, waiting: Sequence[tuple[int, Deferred]]) -> list[tuple[int, Deferred]]:

@@ -13,12 +13,12 @@ Limits: a group holds at most MAX_GROUP octets, so that neither side's buffers c
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fastrelay.errors import Impossible, PeerError
 from fastrelay.mail.outcome import Phase
 from fastrelay.mail.reply import Reply
-from fastrelay.smtp.data import stuff
+from fastrelay.smtp.data import stuff, stuff_pieces
 from fastrelay.smtp.offer import Offer, parse_offer
 from fastrelay.smtp.replies import ReplyReader
 
@@ -275,6 +275,10 @@ class Client:
     def content(self, parts: Sequence[bytes]) -> list[bytes]:
         """The message as it goes over the wire, final dot included."""
         return stuff(parts)
+
+    def pieces(self, parts: Iterable[bytes]) -> Iterator[list[bytes]]:
+        """The same piece by piece, each made when it is asked for; to be written in order, all of them."""
+        return stuff_pieces(parts)
 
     def sent(self) -> None:
         """The last octet of the final dot was handed to the system: from here on the peer may have the message."""

@@ -6,14 +6,15 @@ missed (SMTP smuggling, CVE-2023-51764 to -51766). Bare CR and LF are found whil
 by the server, or mended here where the listener says so: never passed on raw (RFC 5321 2.3.8).
 
 Decoder   one message on its way in. Give it what was read, it gives back content without the transparency dots.
-stuff     the way out: parts of a message to parts for the wire, dots doubled, end of data included.
+stuff     the way out: parts of a message to parts for the wire, dots doubled, end of data included; stuff_pieces part
+          by part.
 
 Measured (5 KB of 78-octet lines, one piece): decoding 9 us, of which 3.4 the search for a line that begins with a dot
 and 5.5 the proof that there is no bare CR or LF and no overlong line; stuffing 3.6 us, no copy.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MAX_TEXT_LINE = 1000  # octets with CRLF, without a transparency dot: RFC 5321 4.5.3.1.6
 
@@ -131,14 +132,14 @@ class Decoder:
         self._open = size - last - 1 if last >= 0 else size + self._open
 
 
-def stuff(parts: Iterable[bytes]) -> list[bytes]:
+def stuff(parts: Iterable[bytes], tail: bytes = _CRLF, *, end: bool = True) -> list[bytes]:
     """The parts of a message as they go over the wire: dots doubled at line starts, ended by CRLF "." CRLF.
 
     A line may begin in one part and end in the next. Parts without a leading dot on any line are passed on as they
     are; the others are copied once. An empty message becomes ".": no line, then the end.
+    tail: the last two octets sent before (content begins at the start of a line). end False: more will follow.
     """
     out: list[bytes] = []
-    tail = _CRLF  # the last two octets sent: content begins at the start of a line
     for part in parts:
         if not part:
             continue
@@ -150,5 +151,16 @@ def stuff(parts: Iterable[bytes]) -> list[bytes]:
             part = part[1:]
         out.append(part.replace(_DOT_LINE, b"\r\n..") if _DOT_LINE in part else part)
         tail = part[-2:] if len(part) > 1 else (tail + part)[-2:]
-    out.append(b".\r\n" if tail == _CRLF else _END)
+    if end:
+        out.append(b".\r\n" if tail == _CRLF else _END)
     return out
+
+
+def stuff_pieces(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The same, a list for each part as it is drawn: for parts that are not all in memory. The last holds the end."""
+    tail = _CRLF
+    for part in parts:
+        if part:
+            yield stuff((part,), tail, end=False)
+            tail = part[-2:] if len(part) > 1 else (tail + part)[-2:]
+    yield stuff((), tail)

@@ -9,15 +9,16 @@ also where that lies in an adopted slot. Files no frame names are removed at the
 import contextlib
 import os
 import zlib
+from collections.abc import Callable
 
 from fastrelay.errors import Impossible
 from fastrelay.mail import ident as idents
 from fastrelay.spool.budget import Budget
 from fastrelay.spool.disk import Disk, How, Kind, shortage
+from fastrelay.spool.filed import BLOCK
 from fastrelay.spool.pace import Away
 from fastrelay.spool.slots import BODIES
 
-BLOCK = 256 * 1024  # octets written or read at once: a hand-over to a thread costs 100 us, writing these some 80
 _COALESCE = 16 * 1024  # smaller chunks are joined: a client that sends octet by octet costs no more than its content
 
 
@@ -201,28 +202,51 @@ class Bodies:
             with contextlib.suppress(OSError):
                 self.disk.remove(path)
 
-    def read(self, ident: bytes, size: int, crc: int) -> list[bytes] | None:
-        """The content in blocks, None when the file is gone or not what was committed. May wait; OSError."""
-        found: list[bytes] | None = self.away(self._read, self.path(ident), size, crc)
+    def open(self, ident: bytes, size: int, crc: int) -> tuple[int, list[int]] | None:
+        """A descriptor for reading and the CRC of each block, after all of it was read and found to be what was
+        committed; None when it is gone or is not. May wait; OSError."""
+        found: tuple[int, list[int]] | None = self.away(self._open, self.path(ident), size, crc)
         return found
 
-    def _read(self, path: str, size: int, crc: int) -> list[bytes] | None:  # in a native thread
+    def head(self, ident: bytes, size: int, crc: int, most: int) -> bytes | None:
+        """Its first octets, likewise. No more than a block and these are held in memory."""
+        found: bytes | None = self.away(self._head, self.path(ident), size, crc, most)
+        return found
+
+    def _open(self, path: str, size: int, crc: int) -> tuple[int, list[int]] | None:  # in a native thread
+        checks: list[int] = []
+        fd = self._checked(path, size, crc, lambda part: checks.append(zlib.crc32(part)))
+        return (fd, checks) if fd >= 0 else None
+
+    def _head(self, path: str, size: int, crc: int, most: int) -> bytes | None:  # in a native thread
+        head = bytearray()
+        fd = self._checked(path, size, crc, lambda part: head.extend(part[: most - len(head)]))
+        if fd < 0:
+            return None
+        self.disk.close(fd)
+        return bytes(head)
+
+    def _checked(self, path: str, size: int, crc: int, seen: Callable[[bytes], None]) -> int:
+        """A descriptor of the file, after `seen` was shown all of it; -1 when it is gone or not what was committed."""
         try:
             fd = self.disk.open(path, How.READ)
         except FileNotFoundError:
-            return None
-        parts, seen, check = [], 0, 0
+            return -1
+        octets = check = 0
+        good = False
         try:
-            while seen <= size:
-                part = self.disk.read(fd, BLOCK, seen)
+            while octets <= size:
+                part = self.disk.read(fd, BLOCK, octets)
                 if not part:
                     break
                 check = zlib.crc32(part, check)
-                seen += len(part)
-                parts.append(part)
+                octets += len(part)
+                seen(part)
+            good = octets == size and check == crc
         finally:
-            self.disk.close(fd)
-        return parts if seen == size and check == crc else None
+            if not good:
+                self.disk.close(fd)
+        return fd if good else -1
 
 
 def listed(disk: Disk, directory: str) -> dict[str, bytes | None]:

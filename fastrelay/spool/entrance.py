@@ -169,6 +169,11 @@ class Entrance:
             self._way.submit(Arrival((frame,)))
         draft.committed()
 
+    def make_room(self, octets: int) -> None:
+        """Let go of bodies that wait for their first attempt until so many octets fit, or none is left."""
+        while self.fresh and self._budget.crowds(octets):
+            self.release(next(iter(self.fresh)))
+
     def release(self, ident: bytes) -> None:
         """Its body leaves memory, if it is there."""
         fresh = self.fresh.pop(ident, None)

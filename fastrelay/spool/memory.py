@@ -5,8 +5,9 @@ and forgotten like any other, and is lost when the worker dies without an orderl
 
 Promises:
 - An orderly stop loses nothing: `write_out` puts every message, with its state, into the journal, synced.
-- Bounded: all of it counts against `[limits] memory`. From 80 % of that on, new mail goes through the journal as with
-  "fsync": slower, not refused. The same holds for a content that began to go to a file because memory was tight.
+- Bounded: all of it counts against `[limits] memory`, and takes at most half of that; the other half is for mail in
+  reception and on its way out. Beyond, new mail goes through the journal as with "fsync": slower, not refused. The same
+  holds for a content that began to go to a file because memory was tight.
 - What is in the journal (mail of an earlier life, of a slot taken over, of tight times) is as safe as with "fsync":
   its records are written and synced as ever, and a batch with such records waits for them.
 """
@@ -29,6 +30,7 @@ from fastrelay.spool.segment import Segment
 from fastrelay.spool.trip import Arrival, Group, Way
 
 EACH = 1024  # octets a message takes beside its content: prefix, frame, its entries (measured 0.75 KB)
+_SHARE = 0.5  # of [limits] memory
 _BATCH_FRAMES = 256
 _PATIENCE = 1.0  # seconds to wait for a batch under way that concerns a message here
 
@@ -78,7 +80,7 @@ class Memory(Way):
         frames = group.frames
         message = frames[0] if isinstance(group, Arrival) else None
         others = [frame for frame in frames if frame is not message and frame.ident not in self.frames]
-        if message is not None and (message.flags & FILE or self._budget.tight or self._leaving):
+        if message is not None and (message.flags & FILE or self._leaving or self._is_full):
             self._committer.submit(Arrival([message, *others]))
             return
         if others:
@@ -90,6 +92,10 @@ class Memory(Way):
             self.octets += message.content_size + EACH
             self._budget.take(EACH)  # the content was taken by whoever committed it
             self._register.add(message.ident, held_from(message))
+
+    @property
+    def _is_full(self) -> bool:
+        return self.octets > self._budget.limit * _SHARE or self._budget.tight
 
     def ride(self, record: Frame) -> None:
         """Of a message here nothing is written: its state is in the register."""

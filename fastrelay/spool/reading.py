@@ -4,7 +4,7 @@ What is in the page cache is read at once (preadv RWF_NOWAIT), the rest in a nat
 goes to quarantine, once, and stays damaged: visible, held, never sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from fastrelay.errors import SpoolDamaged
@@ -12,6 +12,7 @@ from fastrelay.mail import ident as idents
 from fastrelay.mail.envelope import Envelope
 from fastrelay.spool.bodies import Bodies
 from fastrelay.spool.disk import Disk, shortage
+from fastrelay.spool.filed import Filed
 from fastrelay.spool.format import DAMAGED, FILE, MESSAGE
 from fastrelay.spool.frames import Found, decode_frame
 from fastrelay.spool.pace import Away
@@ -23,11 +24,14 @@ from fastrelay.spool.segment import Segment, Shelf
 
 
 class Message(NamedTuple):
-    """A message as it goes out. parts: prefix, then content, in order. size: octets of both."""
+    """A message as it goes out. parts: prefix, then content, in order; where it lies in a file a Filed, which reads as
+    it is asked and may wait. size: octets of both. lent: octets it takes in the budget until it is returned.
+    """
 
     envelope: Envelope
-    parts: list[bytes]
+    parts: Sequence[bytes]
     size: int
+    lent: int = 0
 
 
 class Reader:
@@ -50,26 +54,66 @@ class Reader:
         self._damaged = damaged
         self.shelf = Shelf(disk)
 
-    def read(self, ident: bytes, held: Held) -> list[bytes]:
-        """Prefix, then content. Waits. SpoolDamaged; MachineShort when the disk does not answer."""
+    def read(self, ident: bytes, held: Held) -> tuple[Sequence[bytes], int]:
+        """Prefix, then content, and octets of both. Waits. SpoolDamaged; MachineShort when the disk does not answer."""
+        found, parts = self._frame(ident, held)
+        if not found.flags & FILE:
+            return parts, found.prefix_size + found.content_size
+        try:
+            opened = self._bodies.open(ident, found.content_size, found.content_crc)
+        except OSError as error:
+            raise shortage(error) from None
+        if opened is None:
+            raise SpoolDamaged(self._lost(ident, held))
+        fd, checks = opened
+        filed = Filed(
+            parts[0],
+            fd,
+            found.content_size,
+            checks,
+            disk=self._disk,
+            away=self._away,
+            damaged=lambda: self._lost(ident, held),
+        )
+        return filed, found.prefix_size + found.content_size
+
+    def head(self, ident: bytes, held: Held, most: int) -> bytes:
+        """The first octets. Waits. SpoolDamaged; MachineShort. Checked like the whole: they go to a peer as well."""
+        found, parts = self._frame(ident, held)
+        if found.flags & FILE and most > found.prefix_size:
+            try:
+                head = self._bodies.head(
+                    ident, found.content_size, found.content_crc, min(most - found.prefix_size, found.content_size)
+                )
+            except OSError as error:
+                raise shortage(error) from None
+            if head is None:
+                raise SpoolDamaged(self._lost(ident, held))
+            parts = [parts[0], head]
+        return first_of(parts, most)
+
+    def _frame(self, ident: bytes, held: Held) -> tuple[Found, list[bytes]]:
+        """Its frame, good, with prefix and inline content."""
         if held.flags & DAMAGED:
-            raise SpoolDamaged(f"message {idents.to_text(ident)}: {LOST}")
+            raise SpoolDamaged(_words(ident))
         segment, offset, length = held.segment, held.offset, held.length
         try:
             octets = self._octets(segment, offset, length)
-            found = good_frame(octets, 0, offset, segment, ident)
-            parts = body_of(found, octets, 0) if found is not None else None
-            if parts is not None and found is not None and found.flags & FILE:
-                blocks = self._bodies.read(ident, found.content_size, found.content_crc)
-                parts = None if blocks is None else [parts[0], *blocks]
         except FileNotFoundError:
-            parts = None
+            octets = b""
         except OSError as error:
             raise shortage(error) from None
-        if parts is None:
+        found = good_frame(octets, 0, offset, segment, ident)
+        parts = body_of(found, octets, 0) if found is not None else None
+        if found is None or parts is None:
             self.set_aside(ident, held, segment, offset, length)
-            raise SpoolDamaged(f"message {idents.to_text(ident)}: {LOST}")
-        return parts
+            raise SpoolDamaged(_words(ident))
+        return found, parts
+
+    def _lost(self, ident: bytes, held: Held) -> str:
+        """Its body file is not what was committed. Waits."""
+        self.set_aside(ident, held, held.segment, held.offset, held.length)
+        return _words(ident)
 
     def set_aside(self, ident: bytes, held: Held, segment: Segment, offset: int, length: int) -> None:
         """Its frame was found damaged. Waits."""
@@ -107,3 +151,18 @@ def body_of(found: Found, octets: bytes, at: int) -> list[bytes] | None:
         return None
     prefix = bytes(body[: found.prefix_size])
     return [prefix, bytes(body[found.prefix_size :])] if found.inline else [prefix]
+
+
+def first_of(parts: Iterable[bytes], most: int) -> bytes:
+    """The first octets of a message in parts."""
+    out: list[bytes] = []
+    for part in parts:
+        if most <= 0:
+            break
+        out.append(part[:most])
+        most -= len(part)
+    return b"".join(out)
+
+
+def _words(ident: bytes) -> str:
+    return f"message {idents.to_text(ident)}: {LOST}"

@@ -30,6 +30,7 @@ from fastrelay.spool.budget import Budget
 from fastrelay.spool.committer import RETRY, Committer
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.entrance import Entrance
+from fastrelay.spool.filed import BLOCK, Filed
 from fastrelay.spool.format import FILE
 from fastrelay.spool.freeing import Freeing
 from fastrelay.spool.journal import Journal
@@ -38,7 +39,7 @@ from fastrelay.spool.landing import Landing
 from fastrelay.spool.memory import Memory
 from fastrelay.spool.pace import CALLER, THREADS
 from fastrelay.spool.quarantine import Note, Quarantine
-from fastrelay.spool.reading import Message, Reader
+from fastrelay.spool.reading import Message, Reader, first_of
 from fastrelay.spool.records import Records
 from fastrelay.spool.recovery import LOST, Entry
 from fastrelay.spool.register import Held, Register
@@ -48,6 +49,7 @@ from fastrelay.spool.trip import Way
 
 LINGER = 15.0  # seconds a body waits in memory for its first attempt; with a healthy site that begins at once
 _SLOW = 50_000_000  # octets a second: what a disk takes that others write to as well
+_PIECES = 2 * BLOCK  # octets in memory of a body that is sent from its file: as it is, and with its dots doubled
 _TRIES = 3  # of a drain, on a disk that fails
 
 
@@ -241,7 +243,8 @@ class Store:
         return self._records.state(self._records.known(ident))
 
     def read(self, ident: bytes) -> Message:
-        """Envelope and octets. Waits unless they are in memory. SpoolDamaged; MachineShort when the disk fails."""
+        """Envelope and octets. Waits unless they are in memory. SpoolDamaged; MachineShort when the disk fails, or when
+        memory is short. What has `lent` octets is given back with `returned`."""
         fresh = self._fresh.get(ident)
         if fresh is not None:
             return fresh
@@ -249,8 +252,34 @@ class Store:
         if self._memory is not None and held.segment is self._memory.segment:
             return self._memory.read(ident, held)
         envelope = held.envelope
-        parts = self._reader.read(ident, held)
-        return Message(envelopes.decode(envelope), parts, sum(map(len, parts)))
+        octets = _PIECES if held.flags & FILE else held.length
+        self._entrance.make_room(octets)
+        self._budget.lend(octets)
+        try:
+            parts, size = self._reader.read(ident, held)
+        except BaseException:
+            self._budget.returned(octets)
+            raise
+        return Message(envelopes.decode(envelope), parts, size, octets)
+
+    def returned(self, message: Message) -> None:
+        """The delivery that it was read for is over: what was lent is free again. Once, where something was lent."""
+        self._budget.returned(message.lent)
+        if isinstance(message.parts, Filed):
+            message.parts.close()
+
+    def head(self, ident: bytes, most: int) -> bytes:
+        """The first `most` octets. Waits unless they are in memory. SpoolDamaged; MachineShort when the disk fails.
+
+        Holds no more than that and one piece, or an inline frame, in memory; nothing of it is lent.
+        """
+        fresh = self._fresh.get(ident)
+        if fresh is not None:
+            return first_of(fresh.parts, most)
+        held = self._records.known(ident)
+        if self._memory is not None and held.segment is self._memory.segment:
+            return first_of(self._memory.read(ident, held).parts, most)
+        return self._reader.head(ident, held, most)
 
     def release_body(self, ident: bytes) -> None:
         """The first attempt is over: from now on it is read from disk."""
@@ -279,6 +308,7 @@ class Store:
             "freed": self._freeing.count,
             "forwarded_octets": self._freeing.forwarded,
             "memory": self._budget.used,
+            "lent": self._budget.lent,
             "in_memory_alone": len(self._memory.frames) if self._memory is not None else 0,
             "fresh": len(self._fresh),
             "descriptors": len(self._reader.shelf),

@@ -31,6 +31,7 @@ class HandClock:
 class Stored(NamedTuple):
     envelope: Envelope
     parts: list[bytes]
+    lent: int = 0
 
 
 class MemorySpool:
@@ -41,6 +42,7 @@ class MemorySpool:
         self.states: dict[bytes, State] = {}
         self.ended: dict[bytes, State] = {}
         self.written: list[tuple[Any, ...]] = []
+        self.given_back: list[Stored] = []
         self.released: list[bytes] = []
         self.short = False
         self.damaged: set[bytes] = set()
@@ -108,6 +110,12 @@ class MemorySpool:
         if ident in self.damaged:
             raise SpoolDamaged("its octets are not what was written")
         return self.messages[ident]
+
+    def head(self, ident: bytes, most: int) -> bytes:
+        return b"".join(self.read(ident).parts)[:most]
+
+    def returned(self, message: Stored) -> None:
+        self.given_back.append(message)
 
     def release_body(self, ident: bytes) -> None:
         self.released.append(ident)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastrelay.config import Config, Delivery, Retry, Server
-from fastrelay.errors import Impossible, MachineShort
+from fastrelay.errors import Impossible, MachineShort, SpoolDamaged
 from fastrelay.intake import Intake
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
@@ -22,7 +22,7 @@ from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.notices import left_when_late
 from fastrelay.settlement.settle import Settle
-from tests.unit.rooms import IDS, HandClock, MemorySpool, Remembered, a_route, settle_down, until
+from tests.unit.rooms import IDS, HandClock, MemorySpool, Remembered, Stored, a_route, settle_down, until
 
 OK = Delivered(reply(250, "2.0.0", "ok"), Phase.DOT, Scope.MESSAGE, "mx")
 LATER = Deferred(reply(450, "4.2.0", "later"), Phase.RCPT, Scope.RECIPIENT, "mx")
@@ -345,6 +345,67 @@ def test_a_damaged_message_is_set_aside() -> None:
     house.spool.damaged.add(ident)
     until(lambda: house.item(ident).place is Place.HELD)
     assert house.carried == [] and house.spool.states[ident].held
+
+
+def lending(house: House, recipients: int = 2) -> tuple[bytes, Stored]:
+    """A message whose body is read back for its delivery."""
+    house.cached["d.test"] = a_route("d.test")
+    ident = house.accept(*(f"x{n}@d.test" for n in range(recipients)))
+    house.spool.messages[ident] = lent = house.spool.messages[ident]._replace(lent=1000)
+    return ident, lent
+
+
+@pytest.mark.parametrize("ending", ["delivered", "later", "bug", "damaged", "short", "killed"])
+def test_what_was_lent_for_a_delivery_is_returned_however_it_ends(ending: str, crashes: Crashes) -> None:
+    crashes.expected = ending == "bug"
+    house = House()
+    ends: dict[str, BaseException] = {
+        "bug": ValueError("a bug"),
+        "damaged": SpoolDamaged("changed on disk"),
+        "short": MachineShort("the disk fails"),
+        "killed": tasks.TaskExit(),
+    }
+
+    def deliver(hands: Hands, route: Route, indices: tuple[int, ...]) -> Sequence[Outcome]:
+        if ending in ends:
+            raise ends[ending]
+        return [OK if ending == "delivered" else LATER] * len(indices)
+
+    house.on_deliver = deliver
+    _, lent = lending(house)
+    until(lambda: bool(house.spool.given_back))
+    house.on_deliver = lambda hands, route, indices: [OK] * len(indices)
+    until(lambda: len(house.spool.given_back) == len(house.carried))
+    assert house.spool.given_back == [lent] * len(house.carried), "once for each delivery"
+    assert house.is_sound()
+
+
+def test_what_lies_in_memory_is_not_returned() -> None:
+    house = House()
+    house.accept("x@d.test")
+    until(lambda: not house.spool.messages)
+    assert house.spool.given_back == []
+
+
+@pytest.mark.parametrize("error", [SpoolDamaged("changed on disk"), MachineShort("the disk fails")])
+def test_a_body_that_cannot_be_read_to_its_end_takes_no_outcome_from_who_has_one(error: Exception) -> None:
+    house = House()
+
+    def deliver(hands: Hands, route: Route, indices: tuple[int, ...]) -> Sequence[Outcome]:
+        hands.doubt = [OK, None]
+        if isinstance(error, SpoolDamaged):
+            house.spool.damaged.add(ident)
+        raise error
+
+    house.on_deliver = deliver
+    ident, _ = lending(house)
+    wanted = Place.HELD if isinstance(error, SpoolDamaged) else Place.WAITING
+    until(lambda: bool(house.carried) and house.item(ident).place is wanted)
+    assert [kind for kind in house.log.kinds if kind == "Delivery"] == ["Delivery"]
+    state = house.spool.states[ident]
+    assert state.recipients[0] == Status.DELIVERED and isinstance(state.recipients[1], Waiting)
+    assert house.item(ident).indices == (1,) and house.item(ident).attempts == 0
+    assert len(house.carried) == 1 and house.is_sound()
 
 
 def test_a_body_the_machine_cannot_read_now_is_no_attempt() -> None:

@@ -48,10 +48,10 @@ class Spool:
     def state(self, ident: bytes) -> State:
         return self.open[ident][1]
 
-    def read(self, ident: bytes) -> Message:
+    def head(self, ident: bytes, most: int) -> bytes:
         if self.damaged:
             raise SpoolDamaged("body checksum")
-        return Message()
+        return b"".join(Message.parts)[:most]
 
     def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None:
         if self.fails:

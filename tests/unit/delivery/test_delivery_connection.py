@@ -1,5 +1,6 @@
 """connection.py: the dialogue on a stream that plays a host: writes, deadlines, trouble by phase, the end."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from fastrelay.delivery import connection as module
 from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection, Trouble
 from fastrelay.delivery.hosts import Place
-from fastrelay.errors import PeerClosed, PeerError, PeerTimeout
+from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, SpoolDamaged
 from fastrelay.mail.outcome import Phase
 from fastrelay.mail.route import Demand, TlsLevel
 from fastrelay.runtime import clock
@@ -120,6 +121,59 @@ def test_small_content_goes_out_as_one_record_under_tls(
     link.tls = Layer()
     assert transact(connection) is None
     assert len(link.writes) == 1 + writes and b"".join(link.writes[1:]) == b"".join(PARTS) + b".\r\n"
+
+
+class Drawn(Sequence[bytes]):
+    """Parts that are read as they are asked for. drawn: how many writes the host had seen at each."""
+
+    def __init__(self, link: Link, parts: Sequence[bytes], error: Exception | None = None) -> None:
+        self.link = link
+        self.parts = parts
+        self.error = error
+        self.drawn: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        octets = self.parts[index]
+        self.drawn.append(len(self.link.writes))
+        if self.error is not None and index == len(self.parts) - 1:
+            raise self.error
+        return octets
+
+
+def send(connection: Connection, parts: Sequence[bytes]) -> Trouble | None:
+    return connection.transact("a@sender.example", TO, parts, size=1000)
+
+
+def test_parts_that_are_not_in_memory_are_drawn_and_sent_one_by_one() -> None:
+    connection, link = greeted()
+    parts = Drawn(link, [b"Received: x\r\n", b"S: y\r\n\r\n.z\r", b"\nw", b"end"])
+    assert send(connection, parts) is None
+    assert link.writes[1:] == [b"Received: x\r\n", b"S: y\r\n\r\n..z\r", b"\nw", b"end", b"\r\n.\r\n"]
+    assert parts.drawn == [1, 2, 3, 4], "each when the one before is on its way"
+    assert link.waits.count(CLIENT_SECONDS[Phase.CONTENT]) >= 5, "each has a block's time"
+    assert send(connection, Drawn(link, [])) is None, "the session goes on"
+
+
+@pytest.mark.parametrize("error", [SpoolDamaged("changed"), MachineShort("the disk fails")])
+def test_what_drawing_raises_comes_out_and_no_dot_goes(error: Exception) -> None:
+    connection, link = greeted()
+    with pytest.raises(type(error)):
+        send(connection, Drawn(link, [b"S: y\r\n\r\n", b"half", b"never"], error))
+    assert link.writes[1:] == [b"S: y\r\n\r\n", b"half"] and connection.client.state is State.CONTENT
+    connection.close()
+    assert link.was_reset
+
+
+def test_a_host_that_refuses_in_the_middle_is_sent_nothing_more() -> None:
+    words = {"content": (None, PeerClosed("reset")), "last words": b"552 5.3.4 too much\r\n"}
+    connection, link = greeted(**words)
+    parts = Drawn(link, [b"S: y\r\n\r\n", b"one", b"two"])
+    assert send(connection, parts) is None
+    assert len(parts.drawn) == 2
+    assert [verdict and verdict[1].code for verdict in connection.client.verdicts] == [552, 552]
 
 
 # -- trouble ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fastrelay.smtp.data import MAX_TEXT_LINE, Decoder, stuff
+from fastrelay.smtp.data import MAX_TEXT_LINE, Decoder, stuff, stuff_pieces
 
 
 def decode(pieces: list[bytes], *, mend: bool = False) -> tuple[bytes, bytes | None, Decoder]:
@@ -138,6 +138,7 @@ def test_reset_forgets_everything() -> None:
 )
 def test_stuffing(parts: list[bytes], wire: bytes) -> None:
     assert b"".join(stuff(parts)) == wire
+    assert b"".join(octets for piece in stuff_pieces(parts) for octets in piece) == wire
 
 
 def test_stuffing_does_not_copy_what_has_no_dots() -> None:
@@ -152,6 +153,7 @@ def test_out_and_in_again_is_the_same(chance: random.Random) -> None:
         cuts = sorted(chance.randrange(len(content) + 1) for _ in range(3))
         parts = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
         wire = b"".join(stuff(parts))
+        assert b"".join(octets for piece in stuff_pieces(parts) for octets in piece) == wire
         size = chance.randrange(1, 9)
         got, rest, decoder = decode([wire[n : n + size] for n in range(0, len(wire), size)])
         assert rest == b"" and not decoder.bare, content

@@ -47,7 +47,7 @@ def test_a_message_is_born_read_recorded_and_ended_without_a_touch_of_the_disk(t
         assert message.parts == [b"prefix", b"content" * 100] and message.size == 706
         assert message.envelope == envelope(2, size=706) == box.store.envelope(ident)
         box.store.release_body(ident)
-    assert b"".join(box.store.read(large).parts[1:]) == b"x" * 3 * MIB
+    assert box.content(large) == b"x" * 3 * MIB
     box.store.record(ident, later(1, recipients=2))
     assert box.store.state(ident) == later(1, recipients=2)
     box.store.record_synced([(ident, later(2, recipients=2))])
@@ -68,7 +68,7 @@ def test_a_draft_of_any_size_stays_in_memory_while_there_is_room(tmp_path: Path)
     for n in range(80):
         draft.write(octets_of(n, 64 * KIB))
     ident = box.put(draft)
-    assert b"".join(box.store.read(ident).parts[1:]) == b"".join(octets_of(n, 64 * KIB) for n in range(80))
+    assert box.content(ident) == b"".join(octets_of(n, 64 * KIB) for n in range(80))
     assert deeds(box) == []
 
 
@@ -87,11 +87,11 @@ def test_a_crash_loses_it_and_an_orderly_stop_does_not(tmp_path: Path) -> None:
     assert box.entries.keys() == {*small, large, both} - {small[1]}
     assert box.store.state(both) == State(4, (DELIVERED, later().recipients[0]))
     assert box.store.state(small[0]) == later(3)
-    assert b"".join(box.store.read(large).parts[1:]) == octets_of(7, 100 * KIB)
+    assert box.content(large) == octets_of(7, 100 * KIB)
     assert [path.name for path in (tmp_path / "slot-000" / "bodies").iterdir()] == [large.hex()]
     for n, ident in enumerate(small):
         if n != 1:
-            assert box.store.read(ident).parts == [b"prefix", octets_of(n, 3000)]
+            assert box.content(ident) == octets_of(n, 3000)
     assert box.store.statistics()["in_memory_alone"] == box.store.statistics()["memory"] == 0
     box.again(crash=True)
     assert box.entries.keys() == {*small, large, both} - {small[1]}, "from then on it is as safe as with fsync"
@@ -137,14 +137,14 @@ def test_when_memory_is_tight_mail_goes_through_the_journal_and_is_not_refused(t
     idents = [box.put(octets_of(n, 9000)) for n in range(30)]
     box.store.check_room(9000)
     alone = box.store.statistics()["in_memory_alone"]
-    assert alone == 80_000 // (9000 + EACH) + 1
+    assert alone == 50_000 // (9000 + EACH) + 1
     assert box.store.statistics()["memory"] <= 80_000 + 9000 + EACH
     draft = box.store.draft()
     draft.write(octets_of(30, 20_000))
     assert draft.in_file
     idents.append(box.put(draft))
     for n, ident in enumerate(idents):
-        assert b"".join(box.store.read(ident).parts[1:]) == octets_of(n, 20_000 if n == 30 else 9000)
+        assert box.content(ident) == octets_of(n, 20_000 if n == 30 else 9000)
     for n, ident in enumerate(idents[:4]):
         box.store.record(ident, later(n + 1))
     box.again(crash=True)
@@ -184,7 +184,7 @@ def test_a_stop_on_a_disk_that_fails_keeps_what_it_could_not_write(tmp_path: Pat
         box.store.drain()
     assert caught.value.code == 452
     assert set(box.store.page(None, 10)) == idents
-    assert [len(b"".join(box.store.read(ident).parts[1:])) for ident in sorted(idents)] in (
+    assert [len(box.content(ident)) for ident in sorted(idents)] in (
         [1000, 20480],
         [20480, 1000],
     )

@@ -353,7 +353,7 @@ def test_memory_is_bounded_by_reading_back_and_by_files_never_by_refusing_what_b
     box.start()
     idents = [box.put(octets_of(n, 30_000)) for n in range(6)]
     assert box.store.statistics()["memory"] <= 80_000
-    assert [box.store.read(ident).parts[1] for ident in idents] == [octets_of(n, 30_000) for n in range(6)]
+    assert [box.content(ident) for ident in idents] == [octets_of(n, 30_000) for n in range(6)]
     for ident in idents:
         box.store.release_body(ident)
     drafts = [box.store.draft() for _ in range(2)]
@@ -373,6 +373,83 @@ def test_memory_is_bounded_by_reading_back_and_by_files_never_by_refusing_what_b
         draft.discard()
     assert box.store.statistics()["memory"] == 100_000
     assert list((tmp_path / "slot-000" / "bodies").iterdir()) == []
+
+
+def test_a_body_read_back_is_in_the_budget_until_it_is_returned(tmp_path: Path) -> None:
+    box = Box(tmp_path, limits=Limits(memory=100_000))
+    box.start()
+    idents = box.fill(3, 30_000)
+    first, second = box.store.read(idents[0]), box.store.read(idents[1])
+    assert box.store.statistics()["memory"] == box.store.statistics()["lent"] == first.lent + second.lent > 60_000
+    with pytest.raises(MachineShort) as caught:
+        box.store.read(idents[2])
+    assert (caught.value.code, caught.value.enhanced) == (452, "4.3.1")
+    assert not box.store.state(idents[2]).held
+    box.store.check_room(0)
+    box.store.returned(first)
+    box.store.returned(box.store.read(idents[2]))
+    box.store.returned(second)
+    assert box.store.statistics()["memory"] == box.store.statistics()["lent"] == 0
+
+
+def test_a_body_larger_than_memory_goes_alone_and_waiting_ones_make_room_for_it(tmp_path: Path) -> None:
+    box = Box(tmp_path, limits=Limits(memory=100_000))
+    box.start()
+    (large,) = box.fill(1, 90_000)
+    small = [box.put(b"x" * 1000) for _ in range(5)]
+    assert box.store.statistics()["fresh"] == 5
+    message = box.store.read(large)
+    assert box.store.statistics()["fresh"] == 0, "they are on disk: reading one back costs less"
+    with pytest.raises(MachineShort):
+        box.store.read(small[0])
+    box.store.returned(message)
+    assert box.content(small[0]) == b"x" * 1000
+    assert box.store.statistics()["memory"] == 0
+
+
+def test_what_cannot_be_read_is_not_lent(tmp_path: Path) -> None:
+    box = Box(tmp_path, disk=TellingDisk())
+    box.start()
+    ident, damaged = box.fill(2)
+    told(box).fail = lambda verb, name: OSError(errno.EIO, "fails") if verb == "read" else None
+    with pytest.raises(MachineShort):
+        box.store.read(ident)
+    told(box).fail = lambda verb, name: None
+    box.files()[0].write_bytes(box.files()[0].read_bytes().replace(b"00000001", b"0000000!"))
+    with pytest.raises(SpoolDamaged):
+        box.store.read(damaged)
+    assert box.store.statistics()["memory"] == box.store.statistics()["lent"] == 0
+
+
+# -- the head -------------------------------------------------------------------------------------------------------
+
+
+def test_the_head_of_a_message_wherever_it_lies(box: Box) -> None:
+    inline, large = box.put(octets_of(1, 5000)), box.put(octets_of(2, 3_000_000))
+    for n in range(3):
+        for most in (0, 3, 6, 100, 4_000_000):
+            assert box.store.head(inline, most) == (b"prefix" + octets_of(1, 5000))[:most], (n, most)
+            assert box.store.head(large, most) == (b"prefix" + octets_of(2, 3_000_000))[:most], (n, most)
+        if n == 0:
+            box.store.release_body(inline)
+        else:
+            box.again(crash=True)
+    assert box.store.statistics()["memory"] == 0
+    with pytest.raises(Impossible):
+        box.store.head(IdentSource().fresh(), 10)
+
+
+@pytest.mark.parametrize("size", [5000, 3_000_000])
+def test_the_head_of_a_damaged_message_is_not_handed_out(box: Box, size: int) -> None:
+    ident = box.put(octets_of(7, size))
+    box.store.release_body(ident)
+    (path,) = box.files() if size == 5000 else (box.path / "slot-000" / "bodies").iterdir()
+    octets = bytearray(path.read_bytes())
+    octets[octets.rindex(b"00000007")] ^= 1  # far behind what is asked for
+    path.write_bytes(octets)
+    with pytest.raises(SpoolDamaged):
+        box.store.head(ident, 100)
+    assert box.store.state(ident).held
 
 
 def test_a_body_whose_attempt_does_not_come_leaves_memory(box: Box) -> None:
