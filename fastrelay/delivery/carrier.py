@@ -262,5 +262,5 @@ class Carrier:
 def _no_way_on(outcomes: dict[int, Outcome], pending: Sequence[int], answer: Outcome) -> None:
     """No connection for those left. The word of a host that was tried weighs more than that no other was to be had."""
     for index in pending:
-        if index not in outcomes or (answer.host and answer.phase is not Phase.QUEUE):
+        if index not in outcomes or answer.host:
             outcomes[index] = answer

@@ -13,6 +13,7 @@ from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.runtime import tasks
 from tests.unit.road_ends import EXTENSIONS, GOOD, PARTS, ShortRoad, an_envelope, host
+from tests.unit.rooms import until
 
 ONE_BY_ONE = {"extensions": ("8BITMIME",)}
 BYE = b"421 4.3.2 bye\r\n"
@@ -381,8 +382,7 @@ def test_a_neighbour_that_waits_gets_it_as_it_is() -> None:
     assert not found and road.counts.out_active == 1, "not ripe yet"
     road.clock.mono += LEASE_SECONDS
     road.send(carrier, way)
-    while not task.dead:
-        tasks.run_loop_once()
+    until(lambda: task.dead, "the neighbour's end")
     assert shown(found) == ["Delivered dot mx1"] and len(road.wire.links) == 1
     ends_clean(road, other)
 
