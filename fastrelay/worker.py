@@ -259,10 +259,11 @@ class Worker:
     # -- callbacks of the house -----------------------------------------------------------------------------------
 
     def _balance(self, change: int) -> bool:
+        page = self._seat.page
         if change:
             self._sessions += change
-            self._seat.page.sessions(self._sessions)
-        return self._seat.page.may_accept(clock.now())
+            page.sessions(self._sessions)
+        return page.may_accept(clock.now())
 
     def _memory_share(self) -> float:
         return self.store.statistics()["memory"] / max(self._config.limits.memory, 1)

@@ -14,6 +14,8 @@ from fastrelay.mail.reply import Reply
 class Scope(enum.Enum):
     """How far a failure reaches: only this recipient, the whole message, this host, or the whole site."""
 
+    __hash__ = object.__hash__  # that of Enum is a Python function, called at every look into a table
+
     RECIPIENT = "recipient"
     MESSAGE = "message"
     HOST = "host"
@@ -22,6 +24,8 @@ class Scope(enum.Enum):
 
 class Phase(enum.Enum):
     """Where in the dialogue it happened (RFC 5321 4.5.3.2 gives each its own timeout)."""
+
+    __hash__ = object.__hash__  # as above
 
     ROUTE = "route"
     CONNECT = "connect"

@@ -18,7 +18,7 @@ choose names that share a window.
 
 Locking: fcntl record locks, F_SETLK with bounded retries, never F_SETLKW; each process uses the one descriptor it was
 born with (closing any other descriptor of the file would drop its lock). Between lock and unlock there are memory
-accesses only. Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended pair of lock calls
+accesses only. One more of a key that is held already, far below its limit, needs no lock (`_take_unlocked`). Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended pair of lock calls
 is 1.5 of them), a key never seen before 10 us; give alone 0.6 us.
 
 Waiting: a refused take may leave a mark. The giver clears the mark of the next waiting column in turn and rings its
@@ -36,7 +36,7 @@ from hashlib import blake2b
 from typing import Final
 
 from fastrelay.errors import Impossible, MisuseError
-from fastrelay.process.limit import GRANTED, Granted, Key, Limit, Refused, Why, begin, has_room
+from fastrelay.process.limit import GRANTED, MAX_HELD, Granted, Key, Limit, Refused, Why, begin, has_room
 
 ROWS: Final = 65_536
 COLUMNS: Final = 128  # slots at most; the stride of a row of counts
@@ -132,6 +132,8 @@ class Ledger:
 
     def take(self, wants: Sequence[tuple[Key, Limit]], now: float, wait: bool = False) -> Granted | Refused:
         """Hold one count on every key, or none. now: monotonic seconds. wait: leave a mark where a count refused."""
+        if len(wants) == 1 and self._take_unlocked(*wants[0]):
+            return GRANTED
         if not self._lock():
             self.busy += 1
             return Refused(wants[0][0], Why.BUSY, now + _BUSY_RETRY)
@@ -149,6 +151,27 @@ class Ledger:
             if counted:
                 held[key] = row
         return GRANTED
+
+    def _take_unlocked(self, key: Key, limit: Limit) -> bool:
+        """One more of a key this process holds already, while its limit is out of reach for all of them together.
+
+        What we hold keeps the row alive, so nothing has to be looked up under the lock. Our count is raised first and
+        the sum read again behind it: others who looked before see at most one raise each that they did not know of, and
+        COLUMNS of those fit below the limit; whoever looks later sees ours.
+        """
+        row = self._held.get(key)
+        count = limit.count
+        if row is None or count is None or limit.rate is not None:
+            return False
+        counts, first = self._counts, row * COLUMNS
+        last, cell, reach = first + self.columns, first + self._column, count - COLUMNS
+        if counts[cell] >= MAX_HELD or sum(counts[first:last]) > reach:
+            return False
+        counts[cell] += 1
+        if sum(counts[first:last]) > reach:
+            counts[cell] -= 1
+            return False
+        return True
 
     def _take_one(
         self, key: Key, limit: Limit, now: float, wait: bool, done: list[tuple[Key, int, bool, float]]

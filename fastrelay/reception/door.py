@@ -170,7 +170,8 @@ class Door:
                 self._question.close()
                 self._question = None
             for listener in self._listeners:
-                listener.start()
+                if not listener.accepting:
+                    listener.start()
         elif self._question is None:
             for listener in self._listeners:
                 listener.pause()

@@ -30,8 +30,9 @@ from fastrelay.runtime import clock
 READ, WRITE = 1, 2
 BUFFER = 64 * 1024
 _PLAIN_RECV = socket.socket.recv_into
-_NOWAIT = socket.MSG_DONTWAIT
-_NOWAIT_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_NOWAIT = int(socket.MSG_DONTWAIT)
+_NOWAIT_PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
+_NOWAIT_SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _BIND_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, so 28,000 is no limit per source
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -130,7 +131,7 @@ class Stream:
         try:
             if self._tls is not None and self._tls.pending():
                 return False
-            _PLAIN_RECV(sock, _buffer, 1, _NOWAIT | socket.MSG_PEEK)  # below TLS: SSLSocket.recv_into takes no flags
+            _PLAIN_RECV(sock, _buffer, 1, _NOWAIT_PEEK)  # below TLS: SSLSocket.recv_into takes no flags
         except BlockingIOError:
             return True
         except (OSError, ValueError):

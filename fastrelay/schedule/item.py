@@ -25,6 +25,8 @@ from fastrelay.mail.route import Route
 class Place(enum.IntEnum):
     """Where an item stands."""
 
+    __hash__ = int.__hash__  # that of Enum is a Python function, called at every look into a table
+
     OUT = 0
     WAITING = 1
     ROUTING = 2

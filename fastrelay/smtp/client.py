@@ -28,6 +28,8 @@ MAX_GROUP = 16 * 1024  # octets; the replies to 250 RCPT of 64 octets are about 
 class State(enum.Enum):
     """Where the session stands. A reply is due in AWAITING, the caller's move in the others."""
 
+    __hash__ = object.__hash__  # that of Enum is a Python function, called at every look into a table
+
     BANNER = "banner"
     EHLO = "ehlo"
     HELO = "helo"

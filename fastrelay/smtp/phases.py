@@ -19,6 +19,8 @@ class State(enum.IntEnum):
     CONTENT = 4  # 354 was said, the message is on its way
     CLOSED = 5  # the last reply is said; nothing more is read
 
+    __hash__ = int.__hash__  # that of Enum is a Python function, called at every look into a table
+
 
 class Step(enum.IntEnum):
     """What moves a dialogue on. Each is taken only when it succeeded."""

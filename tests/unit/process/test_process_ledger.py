@@ -1,6 +1,7 @@
 """process/ledger.py: all or nothing, nothing left behind, rows reused, waiters woken in turn."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from fastrelay.config import Rate
 from fastrelay.errors import MisuseError
 from fastrelay.process import ledger as module
-from fastrelay.process.ledger import WINDOW, Ledger
+from fastrelay.process.ledger import COLUMNS, WINDOW, Ledger
 from fastrelay.process.limit import Refused, Why
 
 
@@ -192,6 +193,45 @@ def test_a_lock_held_too_long_refuses_and_never_blocks_a_give(
     one.give([SITE])
     assert one.total(SITE) == 0
     assert house[1].freed() == [], "its mark still stands, so the next give rings again"
+
+
+def test_one_more_far_below_the_limit_needs_no_lock(house: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, limit = house[0], Limit(COLUMNS + 3)
+    assert one.take([(SITE, limit)], NOW)
+    monkeypatch.setattr(Ledger, "_lock", lambda self: False)
+    assert one.take([(SITE, limit)], NOW) and one.take([(SITE, limit)], NOW)
+    assert refused(one.take([(SITE, limit)], NOW)).why is Why.BUSY, "3 and all columns are the limit: under the lock"
+    assert refused(one.take([(SITE, Limit(COLUMNS + 9, Rate(5, 1)))], NOW)).why is Why.BUSY, "a rate needs the lock"
+    assert refused(house[1].take([(SITE, limit)], NOW)).why is Why.BUSY, "and so does a key not held yet"
+    one.give([SITE, SITE, SITE])
+    assert one.total(SITE) == 0 and one.statistics()["held"] == 0
+
+
+def test_who_fell_behind_without_the_lock_takes_back_what_is_too_much(house: list[Ledger]) -> None:
+    one, other, limit = house[0], house[1], Limit(COLUMNS + 3)
+    assert one.take([(SITE, limit)], NOW)
+
+    class Late:
+        """The counts of a process that loses its processor right after its first look."""
+
+        def __init__(self, counts: Any) -> None:
+            self.counts, self.looked = counts, False
+
+        def __getitem__(self, at: Any) -> Any:
+            seen = self.counts[at]
+            if isinstance(at, slice) and not self.looked:
+                self.looked, seen = True, seen.tolist()
+                while other.take([(SITE, limit)], NOW):
+                    pass
+            return seen
+
+        def __setitem__(self, at: int, count: int) -> None:
+            self.counts[at] = count
+
+    one._counts = Late(one._counts)  # type: ignore[assignment]
+    assert refused(one.take([(SITE, limit)], NOW)).why is Why.COUNT
+    assert other.total(SITE) == COLUMNS + 3
+    one._counts = one._counts.counts  # type: ignore[attr-defined]
 
 
 def test_only_a_ledger_of_this_format_is_opened(house: list[Ledger]) -> None:
