@@ -18,8 +18,9 @@ choose names that share a window.
 
 Locking: fcntl record locks, F_SETLK with bounded retries, never F_SETLKW; each process uses the one descriptor it was
 born with (closing any other descriptor of the file would drop its lock). Between lock and unlock there are memory
-accesses only. One more of a key that is held already, far below its limit, needs no lock (`_take_unlocked`). Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended pair of lock calls
-is 1.5 of them), a key never seen before 10 us; give alone 0.6 us.
+accesses only. One more of a key that is held already, far below its limit, needs no lock (`_take_unlocked`).
+Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended pair of lock calls is 1.5 of them),
+a key never seen before 10 us; give alone 0.6 us.
 
 Waiting: a refused take may leave a mark. The giver clears the mark of the next waiting column in turn and rings its
 eventfd. As a giver takes no lock, a mark set in the very instant of the give may be missed by it (not lost: it stands
