@@ -37,13 +37,22 @@ def misfit(
         return Misfit(Reply(554, "5.6.3", (text,)), range(len(recipients)))
     if envelope.smtputf8 and not offer.smtputf8:
         reply = Reply(553, "5.6.7", (f"the message has addresses beyond ASCII, {host} takes none",))
-        if not envelope.sender.isascii() or not _header(parts).isascii():
+        if not envelope.sender.isascii() or not _header_is_ascii(parts):
             return Misfit(reply, range(len(recipients)))
         positions = [position for position, recipient in enumerate(recipients) if not recipient.isascii()]
         return Misfit(reply, positions) if positions else None
     return None
 
 
-def _header(parts: Sequence[bytes]) -> bytes:
-    """The header block, which may end between two parts; all where it has no end. Copies: asked of few messages."""
-    return b"".join(parts).partition(_HEADERS_END)[0]
+def _header_is_ascii(parts: Sequence[bytes]) -> bool:
+    """The header block, which may end between two parts, holds ASCII alone; what comes behind it is not looked at."""
+    tail = b""
+    for part in parts:
+        piece = tail + part
+        header, end, _ = piece.partition(_HEADERS_END)
+        if not header.isascii():
+            return False
+        if end:
+            return True
+        tail = piece[1 - len(_HEADERS_END) :]
+    return True

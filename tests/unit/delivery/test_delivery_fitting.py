@@ -1,6 +1,6 @@
 """fitting.py: what a host cannot take is known before MAIL; what only claims to need an extension goes through."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -94,3 +94,15 @@ def test_a_recipient_beyond_ascii_is_no_reason_to_refuse_the_others(
     message = Envelope(sender, tuple(map(Recipient, to)), 0.0, smtputf8=True)
     found = misfit(Offer(), message, to, parts, 100, "mx.example")
     assert isinstance(found, Misfit) and list(found.positions) == positions
+
+
+def test_parts_behind_the_header_are_not_drawn() -> None:
+    """They may lie in a file."""
+
+    class Drawn(list[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from self[:2]
+            raise AssertionError("the body was read")
+
+    parts = Drawn([b"Received: here\r\n", b"Subject: x\r\n\r\nhello", b"more"])
+    assert words(Offer(), parts, smtputf8=True) == ""
