@@ -1,6 +1,7 @@
 """Benchmarks of fastrelay beside the bare relay and its rivals. The method is told in bench/README.md."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -60,6 +61,7 @@ def main(
     at_most: str, workers: int, folder: Path, json_file: Path | None, store: bool, earlier: Path | None,
     floor: bool | None,
 ) -> None:  # fmt: skip
+    signal.signal(signal.SIGTERM, _stop)
     console, progress = _console(), _console(stderr=True)
     try:
         amount = Amount(parse_quantity(duration or SUITES[suite][1], "duration", "--duration"), messages or 0)
@@ -172,6 +174,11 @@ class _Bench:
             f"{scenario.figure} {figures.get(scenario.figure, 0.0):,.3f}{cpu}",
             highlight=False,
         )
+
+
+def _stop(*_: object) -> None:
+    """TERM ends what was started and removes what was written, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _console(*, stderr: bool = False) -> Console:

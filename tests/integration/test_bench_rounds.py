@@ -1,6 +1,9 @@
 """The benchmark's own honesty: it counts every message, and gives no figures when one is lost or comes twice."""
 
+import contextlib
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +30,7 @@ from tests.peers import debian
 
 SCENARIO = Scenario(name="few", title="few", order=1, sessions=5, size=2000)
 TWO_HUNDRED = Amount(1.0, 200)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Spoiled(Bare):
@@ -240,3 +244,31 @@ def test_the_cpu_of_orphans_nobody_waits_for_is_counted(tmp_path: Path) -> None:
     finally:
         program.end()
     assert not Path(f"/proc/{program.pid}").exists()
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder where a run may measure: not in memory, as temporary ones can be."""
+    with tempfile.TemporaryDirectory(prefix="fastrelay-bench-test-", dir="/var/tmp") as made:
+        yield Path(made)
+
+
+def test_a_run_that_is_ended_leaves_nothing_behind(disk: Path, tmp_path: Path) -> None:
+    program = Program(
+        [sys.executable, ROOT / "bench/run.py", "quick", "--relays", "bare", "--folder", disk, "--duration", "60s"],
+        tmp_path / "output", debian.environment(PYTHONUNBUFFERED="1"),
+    )  # fmt: skip
+    family: list[int] = []
+    try:
+        debian.wait_until(lambda: any(disk.glob("fastrelay-bench-*/round/bare")), 60, "a round to be under way")
+        debian.wait_until(lambda: len(program.family()) >= 4, 60, "relay, sink and generator to run")
+        family = program.family()
+        program.signal(signal.SIGTERM)
+        debian.wait_until(lambda: not Path(f"/proc/{program.pid}/exe").exists(), 60, "the run to end")
+        assert not [pid for pid in family if Path(f"/proc/{pid}/exe").exists()]
+        assert not list(disk.iterdir())
+    finally:
+        program.end()
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
