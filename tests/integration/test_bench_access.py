@@ -20,6 +20,8 @@ from fastrelay.runtime.tls import server_context
 from tests.peers.certificates import Authority
 from tests.peers.smtp_peer import SmtpPeer, says
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
 ANNA = Credentials("anna", "p:ss")
 STARTTLS = Access(Security.STARTTLS)
 
