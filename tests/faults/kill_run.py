@@ -23,7 +23,6 @@ import argparse
 import itertools
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -83,7 +82,7 @@ class Account:
     unexplained: list[str] = field(default_factory=list)
     visit: float = 0.0
     lag: float = 0.0
-    orphans: list[str] = field(default_factory=list)
+    orphans: int = 0
     audits: int = 0
     seconds: float = 0.0
 
@@ -95,13 +94,12 @@ class Account:
         twice = sum(kill.in_delivery + len(kill.to_disk) for kill in self.kills)
         out = [
             f"seed {self.seed}: {self.accepted} accepted, {self.arrived} arrived, {len(self.lost)} lost, "
-            f"{twice} twice, {len(self.unexplained)} unexplained, {len(self.orphans)} orphans in {self.audits} audits; "
+            f"{twice} twice, {len(self.unexplained)} unexplained, {self.orphans} orphans in {self.audits} audits; "
             f"a visit to the disk {1000 * self.visit:.0f} ms, a wake-up {1000 * self.lag:.0f} ms at most; "
             f"{self.seconds:.0f} s",
             *(f"  kill {n}, {kill}" for n, kill in enumerate(self.kills, 1)),
             *(f"  lost: {pair}" for pair in self.lost[:20]),
             *(f"  unexplained: {one}" for one in self.unexplained),
-            *(f"  orphans: {one}" for one in self.orphans),
         ]
         return "\n".join(out)
 
@@ -144,7 +142,7 @@ def run(
         sink.wait(20)
         sink.stdout.close()
     account.lag = lag.end()
-    _account(account, load.accepted, diary.read_text(), relay.said())
+    _account(account, load.accepted, diary.read_text(), relay)
     account.seconds = time.monotonic() - began
     return account
 
@@ -241,7 +239,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _account(account: Account, accepted: list[str], diary: str, said: str) -> None:
+def _account(account: Account, accepted: list[str], diary: str, relay: RelayProcess) -> None:
     copies: dict[str, list[Copy]] = {}
     for line in diary.splitlines():
         taken, read, connection, pair = line.split(" ", 3)
@@ -255,10 +253,8 @@ def _account(account: Account, accepted: list[str], diary: str, said: str) -> No
     for kill in account.kills:
         if kill.in_delivery > CONNECTIONS:
             account.unexplained.append(f"{kill.in_delivery} in delivery over {CONNECTIONS} connections at one kill")
-    audits = re.findall(r"audit: (\d+) places taken, (\d+) orphans", said)
-    account.audits = len(audits)
-    account.orphans = [line for line in said.splitlines() if "stands nowhere" in line]
-    account.orphans += [f"{count} by an audit" for _, count in audits if count != "0"]
+    account.orphans = sum(orphans for _, orphans in relay.audits())
+    account.audits = len(relay.audits())
 
 
 def _explain(account: Account, pair: str, copy: Copy, again: Copy) -> None:

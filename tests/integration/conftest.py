@@ -1,4 +1,4 @@
-"""What integration tests share: relays as processes, ended with the test whatever it does."""
+"""What integration tests share: relays as processes, ended with the test whatever it does, and audited."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,3 +20,5 @@ def relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
     yield make
     for one in made:
         one.kill()
+    for one in made:
+        assert not any(orphans for _, orphans in one.audits()), one.said()

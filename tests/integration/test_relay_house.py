@@ -42,3 +42,33 @@ def test_workers_are_not_monkey_patched_and_the_master_has_no_loop(relay: Callab
         seen = json.loads((one.folder / f"witness-{pid}").read_text())
         assert seen["before"] == {"patched": [], "foreign": [], "hub": False, "threads": 1}, seen
         assert seen["after"]["patched"] == seen["after"]["foreign"] == [] and seen["after"]["hub"], seen
+
+
+def test_every_worker_audits_its_schedule_before_it_ends(relay: Callable[..., RelayProcess]) -> None:
+    """With mail that waits for its time, behind a site that is down, and held."""
+    with Mailbox(refuse=lambda address: "450 4.2.1 busy" if "busy" in address else "") as box:
+        tables = "[[route]]\ndomain = 'down.example'\nnext_hop = ['127.0.0.1:9']\n"
+        one = relay(workers=2, retry=["first = '1h'", "max = '1h'"], tables=tables, next_hop=f"127.0.0.1:{box.port}")
+        one.start()
+        for n in range(10):
+            with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+                for name in ("a@x.example", "busy@x.example", "b@down.example"):
+                    client.sendmail("s@x.example", name.replace("@", f"{n}@"), "Subject: x\r\n\r\nx\r\n")
+        box.wait(10)
+        debian.wait_until(
+            lambda: (
+                len({event["recipient"] for event in one.lines("TransientFailure") if "busy" in event["recipient"]})
+                == 10
+            ),
+            20,
+            "all who are busy to have been tried",
+        )
+        assert one.command("queue", "hold", "--domain", "down.example", "--reason", "test").returncode == 0
+        assert one.queued() == 20
+        assert one.stop() == 0
+        first = one.audits()
+        assert len(first) == 2 and sum(places for places, _ in first) == 20
+        one.start()
+        debian.wait_until(lambda: one.queued() == 20, 20, "the backlog")
+        assert one.stop() == 0
+        assert [orphans for _, orphans in one.audits()] == [0] * 4

@@ -6,6 +6,7 @@ The folder holds config.toml, spool/, run/, events.jsonl and stderr. A relay tha
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -73,6 +74,14 @@ class RelayProcess:
     def said(self) -> str:
         """Everything on its stderr so far."""
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
+
+    def audits(self) -> list[tuple[int, int]]:
+        """Places taken and orphans, as each worker that came to an orderly end counted them last. Fails where a patrol
+        found an orphan."""
+        said = self.said()
+        assert "stands nowhere" not in said, said
+        found = re.findall(r"audit: (\d+) places taken, (\d+) orphans", said)
+        return [(int(places), int(orphans)) for places, orphans in found]
 
     @property
     def pid(self) -> int:
