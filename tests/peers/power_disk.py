@@ -243,6 +243,11 @@ def dropped(file: File) -> bytes:
     return file.octets[: file.synced]
 
 
+def cut(file: File) -> bytes:
+    """All but the last few octets."""
+    return file.octets[: max(file.synced, len(file.octets) - 8)]
+
+
 def zeroed(file: File) -> bytes:
     """As long as it was, but what was not synced never got there."""
     return file.octets[: file.synced] + bytes(len(file.octets) - file.synced)

@@ -75,7 +75,7 @@ class Account:
     def read(self, box: Box, ident: bytes) -> None:
         """Every octet is right."""
         n, size = self.content[ident]
-        assert b"".join(box.store.read(ident).parts) == b"prefix" + octets_of(n, size), (n, size)
+        assert box.content(ident) == octets_of(n, size), (n, size)
 
 
 class Day:
@@ -238,14 +238,15 @@ class Day:
             lambda: put("e", 20 * KIB),  # the first segment is full
             lambda: done("b"),
             self.write,
-            lambda: put("f", 20 * KIB, ends="c"),
+            lambda: put("f", 700, ends="c"),
             lambda: done("D"),
             self.write,
             lambda: update("a"),
             lambda: done("e"),
             self.free,  # a goes forward with its state
             lambda: put("G", 50 * KIB, draft=True),
-            lambda: done("f"),
+            lambda: put("g", 20 * KIB),
+            lambda: done("fg"),
             self.write,
             self.sync,
             lambda: put("H", 40 * KIB),
@@ -280,8 +281,16 @@ class Day:
             self.write,
             self.stop,
             self.start,
-            lambda: done("Gst"),
+            lambda: update("s", synced=True),
             lambda: put("o", 100),
+            lambda: done("o"),
+            self.stop,
+            self.start,
+            lambda: update("s"),
+            self.write,
+            self.free,  # where the state of s was, by itself: its newest has to be synced before
+            lambda: done("Gst"),
+            lambda: put("w", 100),
             self.free,  # and nothing is left of the adopted
             self.stop,
         ]
