@@ -82,9 +82,7 @@ class Reader:
         found, parts = self._frame(ident, held)
         if found.flags & FILE and most > found.prefix_size:
             try:
-                head = self._bodies.head(
-                    ident, found.content_size, found.content_crc, min(most - found.prefix_size, found.content_size)
-                )
+                head = self._bodies.head(ident, found.content_size, found.content_crc, most - found.prefix_size)
             except OSError as error:
                 raise shortage(error) from None
             if head is None:
