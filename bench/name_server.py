@@ -14,9 +14,10 @@ from bench.processes import Broken, Program
 from tests.peers import debian
 
 ZONE = "bench.test"
+SYSTEM = "127.127.0.53"
 _CONFIG = """\
 server:
- ip-address: 127.0.0.1@{port}
+ ip-address: {address}@{port}
  username: ""
  chroot: ""
  database: ""
@@ -35,21 +36,24 @@ zone:
 
 
 @contextmanager
-def running(folder: Path, domains: int, hosts: int) -> Iterator[tuple[str, int]]:
-    """nsd with `domains` over `hosts`, from the moment it answers: its (address, port)."""
-    port = debian.free_port()
+def running(folder: Path, domains: int, hosts: int, *, by_system: bool = False) -> Iterator[tuple[str, int]]:
+    """nsd with `domains` over `hosts`, from the moment it answers: its (address, port).
+
+    by_system: at port 53 of an address of its own, for those who cannot ask at another port.
+    """
+    address, port = (SYSTEM, 53) if by_system else ("127.0.0.1", debian.free_port())
     folder.mkdir()
     (folder / "zone").write_text(zone(domains, hosts))
-    (folder / "nsd.conf").write_text(_CONFIG.format(port=port, folder=folder, zone=ZONE))
+    (folder / "nsd.conf").write_text(_CONFIG.format(address=address, port=port, folder=folder, zone=ZONE))
     program = Program([tools.find("nsd"), "-d", "-c", folder / "nsd.conf"], folder / "output", debian.environment())
     try:
         latest = time.monotonic() + 10
-        while not debian.listens(port):
+        while not debian.listens(port, address):
             program.check_alive()
             if time.monotonic() > latest:
                 raise Broken("nsd does not answer after 10 s")
             time.sleep(0.01)
-        yield "127.0.0.1", port
+        yield address, port
     finally:
         program.end()
 

@@ -64,7 +64,7 @@ class Fastrelay:
     """`fastrelay serve`: fsync, event log to a file, metrics on."""
 
     name = "fastrelay"
-    offers = frozenset(Need)
+    offers = frozenset(Need) - {Need.MX_BY_SYSTEM}
 
     def missing(self) -> str:
         return "" if find_spec("fastrelay.cli.main") else "fastrelay.cli.main is not there"

@@ -12,6 +12,7 @@ class Need(enum.Enum):
     RETRIES = "mail that was put off comes back after Wish.first_retry"
     ROUTES = "next hops by domain"
     MX = "next hops by DNS, from a name server and to a port of ours"
+    MX_BY_SYSTEM = "the same, but it asks whom the system asks, at port 53"
     CLIENTS = "ten thousand clients at once"
     BACKLOG = "a spool that bench/seed.py can fill"
 

@@ -105,7 +105,8 @@ def table_of(run: Run, scenario: Scenario) -> tuple[list[str], list[list[str]]]:
     heads = ["relay", *(head for _, head, _ in columns), "lowest-highest", "MB"]
     shown_form = next((form for path, _, form in COLUMNS if path == figure), "{:,.2f}")
     rivals = [name for name in ("bare", "postfix") if any(one.relay == name for one in ones)]
-    heads += [f"CPU / {name}" for name in rivals] + [f"speed / {name}" for name in rivals if figure != "cpu_ms"]
+    word = "speed" if figure.endswith("per_second") else figure.rpartition(".")[2].replace("_", " ")
+    heads += [f"CPU / {name}" for name in rivals] + [f"{word} / {name}" for name in rivals if figure != "cpu_ms"]
     if scenario.beside:
         heads.append("beside baseline")
     rows = []

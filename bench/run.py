@@ -33,7 +33,7 @@ from fastrelay.errors import FastrelayError  # noqa: E402
 from tests.peers import debian  # noqa: E402
 
 RELAYS: dict[str, Relay] = {relay.name: relay for relay in (Fastrelay(), Bare(), Postfix(), Exim(), Haraka(), Slimta())}
-SUITES = {"quick": (("fastrelay", "bare"), "4s"), "full": (tuple(RELAYS), "15s")}
+SUITES = {"quick": (("fastrelay", "bare"), "4s"), "full": (tuple(RELAYS), "12s")}
 EX_UNAVAILABLE, EX_SOFTWARE = 69, 70
 _WIDTH = 140  # columns
 _MINUTE = 60.0
@@ -46,7 +46,7 @@ _MINUTE = 60.0
     "--scenario", "names", multiple=True, help="A file of bench/scenarios; repeatable.  [default: the suite's]"
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each; medians are shown.")
-@click.option("--duration", help="Of load a round, as 30s.  [default: 4s for quick, 15s for full]")
+@click.option("--duration", help="Of load a round, as 30s.  [default: 4s for quick, 12s for full]")
 @click.option("--messages", type=click.IntRange(100), help="A round, instead of what fits in --duration.")
 @click.option("--at-most", default="60m", show_default=True, help="No new round after this time.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Of those that can be told.")

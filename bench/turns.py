@@ -41,6 +41,6 @@ def turns(
             ]
             first = (number - 1) % len(able) if able else 0
             found += [Turn(relay, scenario, number) for relay in able[first:] + able[:first]]
-            if floor and kind.FLOOR:
+            if floor and scenario.floor and kind.FLOOR:
                 found.append(Turn(None, scenario, number))
     return found

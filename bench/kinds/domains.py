@@ -33,7 +33,9 @@ def run(stage: Stage) -> Round:
     messages = stage.amount.messages or settings.messages or int(1000 * stage.amount.duration)
     sink = tools.Sink(stage.tools, everywhere=True)
     try:
-        with name_server.running(stage.tools / "names", settings.domains, settings.hosts) as server:
+        by_system = stage.relay is not None and Need.MX_BY_SYSTEM in stage.relay.offers
+        names = name_server.running(stage.tools / "names", settings.domains, settings.hosts, by_system=by_system)
+        with names as server:
             wish = Wish(0, stage.workers, name_server=server, mail_port=sink.port)
             with stage.running(wish) as relay:
                 meter, sink_cpu = Meter(relay), sink.program.cpu()

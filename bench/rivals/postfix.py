@@ -8,6 +8,7 @@ other processes drop to an account of the machine (any will do that is not root'
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 
 from bench.processes import Broken
@@ -15,6 +16,7 @@ from bench.relay import Need, Setup, Wish
 from tests.peers import debian
 
 HOME = debian.UNPACKED / "usr/lib/postfix"
+RESOLVER = Path(__file__).parent / "with_resolver.py"
 OWNER, OTHERS, GROUP = "nobody", "daemon", "mail"  # mail_owner, default_privs, setgid_group: on every Debian, unshared
 
 MAIN = """\
@@ -40,10 +42,7 @@ alias_database =
 mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-relayhost = [127.0.0.1]:{sink}
-smtp_host_lookup = native
-disable_dns_lookups = yes
-message_size_limit = 52428800
+{road}message_size_limit = 52428800
 
 # TUNING_README, "Postfix SMTP server": no name lookups, the shortest access list that still guards the relay
 smtpd_peername_lookup = no
@@ -58,14 +57,25 @@ in_flow_delay = 0
 initial_destination_concurrency = 50
 smtp_destination_concurrency_limit = 50
 qmgr_message_active_limit = 50000
-# CONNECTION_CACHE_README: deliveries to a busy destination reuse connections
-smtp_connection_cache_destinations = [127.0.0.1]:{sink}
 # ADDRESS_REWRITING_README, postconf(5): nothing to rewrite, no maps, no UTF-8 probing
 local_header_rewrite_clients =
 smtputf8_enable = no
 # TUNING_README, "Tuning the frequency of deferred mail delivery attempts": as the scenario wants it
 minimal_backoff_time = {retry}s
 queue_run_delay = {retry}s
+"""
+
+# CONNECTION_CACHE_README: deliveries to a busy destination reuse connections
+SMART_HOST = """\
+relayhost = [127.0.0.1]:{sink}
+smtp_host_lookup = native
+disable_dns_lookups = yes
+smtp_connection_cache_destinations = [127.0.0.1]:{sink}
+"""
+
+# by MX, to a port of ours; connections are kept on demand, as it comes
+BY_MX = """\
+smtp_tcp_port = {port}
 """
 
 MASTER = """\
@@ -100,7 +110,7 @@ class Postfix:
     """One Postfix instance; its number of processes is its own way to use the processors, so `workers` is no matter."""
 
     name = "postfix"
-    offers = frozenset({Need.RETRIES})
+    offers = frozenset({Need.RETRIES, Need.MX, Need.MX_BY_SYSTEM})
 
     def missing(self) -> str:
         if not (HOME / "sbin/master").exists():
@@ -127,14 +137,18 @@ class Postfix:
             os.chown(queue / name, owner, -1)
         (folder / "data").mkdir()
         os.chown(folder / "data", owner, -1)
+        by_mx = wish.name_server is not None
+        road = BY_MX.format(port=wish.mail_port) if by_mx else SMART_HOST.format(sink=wish.sink)
         main = MAIN.format(
             folder=folder, sbin=debian.UNPACKED / "usr/sbin", home=HOME, meta=config, owner=OWNER, others=OTHERS,
-            group=GROUP, sink=wish.sink, processes=200, retry=int(wish.first_retry),
+            group=GROUP, road=road, processes=200, retry=int(wish.first_retry),
         )  # fmt: skip
         master = MASTER.format(port=port)
         (config / "main.cf").write_text(main)
         (config / "master.cf").write_text(master)
         command = [str(HOME / "sbin/master"), "-c", str(config), "-s"]
+        if wish.name_server is not None:
+            command = [sys.executable, str(RESOLVER), wish.name_server[0], *command]
         return Setup(command, debian.environment(MAIL_CONFIG=str(config)), port, main + master, (folder / "log",))
 
 

@@ -96,7 +96,7 @@ def names(*args: Any, **options: Any) -> list[tuple[str, str, int]]:
 
 
 def test_rounds_alternate_and_a_round_is_whole_before_the_next() -> None:
-    found = names([scenario()], [ABLE, BARE, THIRD], 3, KINDS, floor=True)
+    found = names([scenario(floor=True)], [ABLE, BARE, THIRD], 3, KINDS, floor=True)
     assert [name for name, _, _ in found] == [
         "able", "bare", "third", "floor", "bare", "third", "able", "floor", "third", "able", "bare", "floor",
     ]  # fmt: skip
