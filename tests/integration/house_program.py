@@ -153,7 +153,7 @@ class Queue:
     def state(self, ident: bytes) -> State:
         return self.open[ident][1]
 
-    def read(self, ident: bytes) -> object:
+    def head(self, ident: bytes, most: int) -> bytes:
         raise SpoolDamaged("toys have no content")
 
     def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None:
