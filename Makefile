@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 CONFIG ?= deploy/config/fastrelay.toml
 
-.PHONY: help demo run install dev lint check unit dialogues integration faults fuzz test proof bench clean
+.PHONY: help demo run install dev lint check unit dialogues integration faults fuzz test proof bench bench-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,8 +50,11 @@ proof: dev ## the long proofs: kills under load, a backlog of 100,000, 10,000 id
 	$(BIN)/python tests/proof/backlog.py
 	$(BIN)/python tests/proof/idle_connections.py
 
-bench: dev ## figures beside Postfix and the bare relay in one run; bench/README.md tells the method
-	$(BIN)/python bench/run.py quick
+bench: dev ## every scenario, beside its rivals, at most an hour; bench/README.md tells the method
+	$(BIN)/python bench/run.py full --at-most 60m --store
+
+bench-quick: dev ## two minutes, before and after a change: make bench-quick JSON=before.json, AGAINST=before.json
+	$(BIN)/python bench/run.py quick $(if $(JSON),--json $(JSON)) $(if $(AGAINST),--against $(AGAINST))
 
 clean: ## everything that was built
 	rm -rf $(VENV) build dist *.egg-info

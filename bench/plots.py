@@ -39,24 +39,27 @@ def draw(run: Run) -> dict[str, str]:
 
 
 def _latencies(run: Run) -> dict[str, str]:
-    """For each scenario with latencies of accepting, or else from end to end: by quantile."""
+    """For each scenario with latencies: by quantile, its baseline beside it where it has one."""
     drawn = {}
+    bases = {scenario.beside for scenario in run.scenarios}
     for scenario in run.scenarios:
+        if scenario.name in bases:
+            continue
         for kind, title in (("end_to_end", "from end to end"), ("accept", "from the final dot to the 250")):
             series = {
-                one.relay: [
+                one.relay if one.scenario == scenario.name else f"{one.relay}, baseline": [
                     (float(n), one.figures[f"latencies.{kind}.{quantile}"].median)
                     for n, quantile in enumerate(QUANTILES)
                     if f"latencies.{kind}.{quantile}" in one.figures
                 ]
                 for one in run.summaries
-                if one.scenario == scenario.name
+                if one.scenario in (scenario.name, scenario.beside)
             }
             series = {name: line for name, line in series.items() if line}
             if series:
                 drawn[f"latency_{kind}_{scenario.name}"] = svg.lines(
-                    f"{_short(scenario.title)}: {title}", series, x_name="quantile", y_name="milliseconds", log_y=True,
-                    x_words={float(n): quantile for n, quantile in enumerate(QUANTILES)},
+                    f"{scenario.title}: {title}", series, x_name="quantile", y_name="milliseconds", log_y=True,
+                    x_words={float(n): quantile.replace("p999", "p99.9") for n, quantile in enumerate(QUANTILES)},
                 )  # fmt: skip
     return drawn
 
@@ -78,4 +81,4 @@ def _curve(run: Run, quantity: str, words: str) -> dict[str, str]:
 
 
 def _short(title: str) -> str:
-    return title if len(title) <= 28 else title[:27].rstrip(" ,:") + "…"
+    return title if len(title) <= 32 else title[:31].rstrip(" ,:") + "…"

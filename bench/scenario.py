@@ -25,7 +25,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """size: octets of content without the generator's header. quick: belongs to `quick`. relays: for which it is in a
-    suite, () = for all. share: of a round's duration. floor: is shown beside it. beside: the scenario whose figures it is to be held against.
+    suite, () = for all. share: of a round's duration. floor: is shown beside it.
+    beside: the scenario whose figures it is to be held against.
     curves: what grows -> where this scenario stands, for the plots."""
 
     name: str

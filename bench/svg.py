@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 190, 70, 44, 46
+_WIDTH, _RIGHT, _TOP, _BOTTOM = 760, 70, 44, 46
+_LEFT, _EDGE = 240, 90  # of bars and of lines: where the words end
 _BAR, _GAP = 16, 12
 _LINES_HEIGHT = 360
 _STYLE = "font-family='system-ui, sans-serif' font-size='13'"
@@ -51,20 +52,18 @@ def lines(
     """Lines with points: series -> (x, y). x_words: what to write at which x instead of the number."""
     points = [point for line in series.values() for point in line]
     xs, ys = sorted({x for x, _ in points}), [y for _, y in points]
-    across = _scale(min(xs), max(xs), _LEFT - 100, _WIDTH - _RIGHT, log_x)
+    across = _scale(min(xs), max(xs), _EDGE, _WIDTH - _RIGHT, log_x)
     bottom = _LINES_HEIGHT - _BOTTOM
     low = _floor_power(min(ys)) if log_y else 0.0
     up = _scale(low, max(ys) * (1.0 if log_y else 1.1), bottom, _TOP + 10, log_y)
-    parts = [f"<line x1='{_LEFT - 100}' y1='{bottom}' x2='{_WIDTH - _RIGHT}' y2='{bottom}' stroke='#888'/>"]
+    parts = [f"<line x1='{_EDGE}' y1='{bottom}' x2='{_WIDTH - _RIGHT}' y2='{bottom}' stroke='#888'/>"]
     for x in xs:
         word = (x_words or {}).get(x, _short(x))
         parts.append(_text(across(x), bottom + 18, word, "middle", size=11))
     for y in _ticks(low, max(ys), log_y):
-        parts.append(
-            f"<line x1='{_LEFT - 100}' y1='{up(y):.1f}' x2='{_WIDTH - _RIGHT}' y2='{up(y):.1f}' stroke='#ccc'/>"
-        )
-        parts.append(_text(_LEFT - 106, up(y) + 4, _short(y), "end", size=11))
-    parts.append(_text((_LEFT - 100 + _WIDTH - _RIGHT) / 2, bottom + 36, x_name, "middle"))
+        parts.append(f"<line x1='{_EDGE}' y1='{up(y):.1f}' x2='{_WIDTH - _RIGHT}' y2='{up(y):.1f}' stroke='#ccc'/>")
+        parts.append(_text(_EDGE - 6, up(y) + 4, _short(y), "end", size=11))
+    parts.append(_text((_EDGE + _WIDTH - _RIGHT) / 2, bottom + 36, x_name, "middle"))
     parts.append(_text(14, _TOP - 6, y_name, "start"))
     colours = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(series)}
     for name, line in series.items():

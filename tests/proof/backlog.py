@@ -16,23 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from bench.backlog import drop_from_cache
 from fastrelay.spool.store import LINGER
 from tests.peers import debian
 from tests.peers.relay_process import PROGRAM, RelayProcess
 from tests.proof.idle_connections import memory
-
-
-def drop_from_cache(folder: Path) -> int:
-    """Write out and forget every file below; how many octets they hold."""
-    octets = 0
-    for path in folder.rglob("*"):
-        if path.is_file():
-            fd = os.open(path, os.O_RDONLY)
-            os.fsync(fd)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(fd)
-            octets += path.stat().st_size
-    return octets
 
 
 def main() -> int:
