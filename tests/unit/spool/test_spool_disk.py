@@ -223,3 +223,20 @@ def test_space_is_that_of_the_file_system(disk: Disk, tmp_path: Path, monkeypatc
     with pytest.raises(FileNotFoundError):
         monkeypatch.undo()
         disk.space(f"{tmp_path}/none")
+
+
+def test_closing_is_never_refused_but_for_what_is_not_open(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = disk.open(f"{tmp_path}/file", How.CREATE)
+    real = os.close
+
+    def late(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, "Input/output error")  # NFS and FUSE tell of late writes here
+
+    monkeypatch.setattr("os.close", late)
+    disk.close(fd)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Bad file"):
+        disk.close(fd)
