@@ -41,8 +41,8 @@ class LineWriter:
         "_queue",
         "_queued",
         "_summary",
-        "_thread",
         "_unsaid",
+        "_writer_thread",
         "_written",
         "lost",
     )
@@ -61,7 +61,7 @@ class LineWriter:
         self._gathered = bytearray()
         self._alarm: tasks.Alarm | None = None
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._writer_thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._queued = 0  # octets taken: written by the loop only
         self._written = 0  # octets done with: written by the thread only
@@ -75,12 +75,12 @@ class LineWriter:
 
     def start(self) -> None:
         """From now on a native thread writes. After the fork, on the loop's thread."""
-        if self._thread is None:
-            self._thread = tasks.start_native_thread("line-writer", self._run)
+        if self._writer_thread is None:
+            self._writer_thread = tasks.start_native_thread("line-writer", self._run)
 
     def put(self, line: bytes) -> bool:
         """Take a line (it ends with a newline and has at most PIPE_WRITE octets). False: no room, counted in `lost`."""
-        if self._thread is None:
+        if self._writer_thread is None:
             return self._put_now(line)
         if self._queued - self._written + len(line) > self._limit or (self._unsaid and not self._say()):
             self._refuse()
@@ -105,16 +105,16 @@ class LineWriter:
 
     def close(self, seconds: float) -> bool:
         """Write what is left, for at most `seconds` (blocks the thread it is called on). True: everything is out."""
-        if self._thread is None:
+        if self._writer_thread is None:
             return True
         self.flush()
         if self._alarm is not None:
             self._alarm.close()
             self._alarm = None
         self._queue.put(None)
-        self._thread.join(seconds)
+        self._writer_thread.join(seconds)
         self._closing.set()  # a thread that stands before a full disk or pipe gives up
-        self._thread = None
+        self._writer_thread = None
         return self.held == 0
 
     def _refuse(self) -> None:

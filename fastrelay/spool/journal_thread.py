@@ -36,7 +36,7 @@ class ThreadedCommitter(Committer):
         self._ride_alarm: tasks.Alarm | None = None
         self._sync_alarm: tasks.Alarm | None = None
         self._ended = tasks.Event()
-        self._thread = tasks.start_native_thread("spool-journal", self._run)
+        self._writer_thread = tasks.start_native_thread("spool-journal", self._run)
 
     # -- on the loop ------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class ThreadedCommitter(Committer):
         self._closing = True
         self._wake()
         self._ended.wait()
-        self._thread.join()
+        self._writer_thread.join()
         for alarm in (self._ride_alarm, self._sync_alarm):
             if alarm is not None:
                 alarm.close()
@@ -143,7 +143,7 @@ class ThreadedCommitter(Committer):
                     group.place.wake()
             if not trip.synced and trip.error is None and self._sync_alarm is None:
                 self._sync_alarm = tasks.Alarm(max(self._completion_sync - RIDE, 0.0), self._sync_soon)
-        if self._closing and not self._thread.is_alive():
+        if self._closing and not self._writer_thread.is_alive():
             self._ended.set()
 
     # -- in the native thread ---------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_close_does_not_wait_for_a_disk_that_stays_full(monkeypatch: pytest.Monk
     writer = LineWriter(full, 1000, summary)
     writer.start()
     writer.put(b"never\n")
-    thread = writer._thread
+    thread = writer._writer_thread
     assert thread is not None
     assert not writer.close(0.01)
     thread.join(5.0)
