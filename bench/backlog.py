@@ -31,7 +31,7 @@ class Backlogs:
             self._folder.mkdir(exist_ok=True)
             shutil.rmtree(spool, ignore_errors=True)  # of an earlier instance
             words = ["--spool", spool, "--messages", messages, "--slots", self._workers]
-            command = [sys.executable, ROOT / "bench/seed.py", *map(str, words)]
+            command: list[str | Path] = [sys.executable, ROOT / "bench/seed.py", *map(str, words)]
             program = Program(command, self._folder / "output", debian.environment(PYTHONPATH=str(ROOT)))
             try:
                 program.wait(_PATIENCE)

@@ -26,7 +26,7 @@ def _environment() -> dict[str, str]:
 class Load:
     """`fastrelay bench` under way against `port`; `wait` gives its JSON, which has to say that all was accepted."""
 
-    def __init__(self, folder: Path, port: int, *words: str | int | float) -> None:
+    def __init__(self, folder: Path, port: int, *words: str | int | float | Path) -> None:
         self.program = Program(
             [*_FASTRELAY, "bench", "--to", f"127.0.0.1:{port}", "--json", *map(str, words)], folder / "load",
             _environment(), only_out=True,

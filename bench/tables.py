@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 import click  # noqa: E402
 
 from bench import plots, report  # noqa: E402
+from bench.measure import FLOOR  # noqa: E402
 from bench.report import Run  # noqa: E402
 from bench.summary import Summary  # noqa: E402
 
@@ -65,7 +66,7 @@ def excerpt(run: Run) -> str:
     """The table for README.md."""
     first, second = _README
     rows = []
-    for name in ("fastrelay", "postfix", "exim", "haraka", "slimta", "bare", report.FLOOR):
+    for name in ("fastrelay", "postfix", "exim", "haraka", "slimta", "bare", FLOOR):
         one, other = _summary(run, first, name), _summary(run, second, name)
         if one is None:
             continue

@@ -5,6 +5,7 @@ of speed. All are waited for, and counted. more.deferred_share: 4xx over arrival
 """
 
 import time
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,11 @@ def run(stage: Stage) -> Round:
     try:
         with stage.running(Wish(sink.port, stage.workers, first_retry=FIRST_RETRY)) as relay:
             scenario = stage.scenario
-            how = {"size": scenario.size, "sessions": scenario.sessions, "kept_open": scenario.kept_open}
+            how: dict[str, Any] = {
+                "size": scenario.size,
+                "sessions": scenario.sessions,
+                "kept_open": scenario.kept_open,
+            }
             start = time.monotonic()
             tools.source(relay.port, stage.tools, messages=WARM, **how).wait(120)
             messages = stage.amount.fitting(WARM / (time.monotonic() - start))
