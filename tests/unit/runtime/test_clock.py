@@ -1,6 +1,6 @@
 """runtime/clock.py: the wheel ends what is due, no earlier, and follows deadlines that move."""
 
-from fastrelay.runtime.clock import NEVER, DeadlineWheel
+from fastrelay.runtime.clock import AHEAD, NEVER, DeadlineWheel
 
 
 class Entry:
@@ -24,7 +24,7 @@ def run(wheel: DeadlineWheel, entries: list[Entry], start: float, seconds: float
 
 def test_met_within_a_second_and_a_tick_and_never_early() -> None:
     wheel = DeadlineWheel(at=1000.0)
-    entries = [Entry(1000 + n / 7) for n in range(100)]
+    entries = [Entry(1000 + n / 3) for n in range(100)]
     for entry in entries:
         wheel.watch(entry)
     deadlines = [entry.deadline for entry in entries]
@@ -61,3 +61,13 @@ def test_a_forgotten_entry_leaves_the_wheel() -> None:
     wheel.forget(entry)
     run(wheel, [entry], 0.0, 40)
     assert entry.ended == [] and wheel.statistics()["entries"] == 0
+
+
+def test_what_has_ended_is_let_go_long_before_its_deadline() -> None:
+    wheel = DeadlineWheel(at=0.0)
+    entries = [Entry(300.0 + n) for n in range(50)]
+    for entry in entries:
+        wheel.watch(entry)
+        wheel.forget(entry)
+    wheel.turn(AHEAD)
+    assert wheel.statistics() == {"entries": 0, "buckets": 0}
