@@ -85,7 +85,8 @@ def run_loop_once() -> None:
 
 
 class Parking:
-    """One place for one task to wait for one value. Reusable; wake before wait is remembered once."""
+    """One place for one task to wait for one value. Reusable; wake before wait is remembered once. What `wake` handed
+    over is never lost to a timeout in the same turn of the loop."""
 
     __slots__ = ("_error", "_full", "_task", "_value")
 
@@ -124,9 +125,10 @@ class Parking:
         return value
 
     def wake(self, value: Any = None) -> None:
-        """Hand `value` to the waiter; it runs on the next turn. A second wake before the waiter ran is Impossible's
-        business of the caller: the value is replaced."""
+        """Hand `value` to the waiter; it runs on the next turn. A second wake before the waiter ran replaces the value,
+        one behind a `fail` or a timeout the error."""
         self._value = value
+        self._error = None
         self._fill()
 
     def fail(self, error: BaseException) -> None:
@@ -135,7 +137,8 @@ class Parking:
         self._fill()
 
     def _late(self) -> None:
-        self.fail(PeerTimeout("nothing came in time"))
+        if not self._full:
+            self.fail(PeerTimeout("nothing came in time"))
 
     def _fill(self) -> None:
         if self._full:

@@ -1,0 +1,42 @@
+"""runtime/tasks.py: what was handed over arrives, whatever else happens in the same turn of the loop."""
+
+from fastrelay.errors import PeerClosed, PeerTimeout
+from fastrelay.runtime import tasks
+
+
+def _told(place: tasks.Parking, *acts: object) -> object:
+    """What one who waits gets when all of `acts` happen in one turn, before it can run."""
+    got: list[object] = []
+    over = tasks.Event()
+
+    def wait() -> None:
+        try:
+            got.append(place.wait(60.0))
+        except (PeerTimeout, PeerClosed) as error:
+            got.append(type(error))
+        over.set()
+
+    tasks.spawn(wait)
+    while not place.taken:
+        tasks.run_loop_once()
+    for act in acts:
+        act()  # type: ignore[operator]
+    assert over.wait(5.0)
+    return got[0]
+
+
+def test_a_value_is_not_lost_to_a_timeout_that_comes_with_it() -> None:
+    place = tasks.Parking()
+    late = place._late
+    assert _told(place, lambda: place.wake("it"), late) == "it"
+    assert _told(place, late, lambda: place.wake("it")) == "it"
+    assert _told(place, late) is PeerTimeout
+
+
+def test_the_last_word_counts() -> None:
+    place = tasks.Parking()
+    lost = PeerClosed("lost")
+    assert _told(place, lambda: place.wake(1), lambda: place.wake(2)) == 2
+    assert _told(place, lambda: place.fail(lost), lambda: place.wake(3)) == 3
+    assert _told(place, lambda: place.wake(4), lambda: place.fail(lost)) is PeerClosed
+    assert _told(place, lambda: place.wake(5)) == 5
