@@ -15,7 +15,7 @@ from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
 from fastrelay.mail import ident as idents
 from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.state import State
+from fastrelay.mail.state import State, Waiting
 from fastrelay.runtime import clock, tasks
 
 SLICE = 0.005  # seconds of work before others get a turn
@@ -155,7 +155,11 @@ class Control:
             if self._schedule is not None:
                 for one in found:
                     self._schedule.hold(one.ident)
-            self._store.record_synced([(one.ident, held(one, request.reason)) for one in found])
+            try:
+                self._store.record_synced([(one.ident, held(one, request.reason)) for one in found])
+            except BaseException:
+                self._unhold(found)
+                raise
             self._log("AdminHold", found, request)
 
         return self._change(request, change)
@@ -241,6 +245,18 @@ class Control:
                 self._schedule.add(
                     ident, one.domain, indices, expires=one.expires, due=one.due, attempts=one.attempts, held=one.held
                 )
+
+    def _unhold(self, found: list[Found]) -> None:
+        """These were held on the schedule, but it could not be written down: who was not held before is tried again, at
+        the earliest of its times."""
+        if self._schedule is None:
+            return
+        for one in found:
+            if not one.state.held:
+                due = min(
+                    (standing.due for standing in one.state.recipients if isinstance(standing, Waiting)), default=0
+                )
+                self._schedule.release(one.ident, due)
 
     def _log(self, kind: str, found: list[Found], request: Request) -> None:
         if self._eventlog is None:

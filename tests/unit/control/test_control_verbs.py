@@ -71,6 +71,7 @@ class Schedule:
     def __init__(self) -> None:
         self.table: dict[bytes, list[Item]] = {}
         self.calls: list[tuple[str, bytes]] = []
+        self.released: dict[bytes, float] = {}
 
     def items(self, ident: bytes) -> list[Item]:
         return list(self.table.get(ident, ()))
@@ -92,6 +93,7 @@ class Schedule:
 
     def release(self, ident: bytes, due: float = 0.0) -> bool:
         self.calls.append(("release", ident))
+        self.released[ident] = due
         return True
 
     def remove(self, ident: bytes) -> bool:
@@ -247,6 +249,19 @@ def test_a_failed_record_changes_nothing(slot: Slot) -> None:
     assert len(slot.spool.open) == 10
     assert len(slot.schedule.items(ident(3))) == 2
     assert slot.schedule.items(ident(2))[0].place is Place.HELD
+
+
+def test_a_hold_that_could_not_be_written_holds_nothing(slot: Slot) -> None:
+    """Else it would stand still on the schedule, without a record by which `release` finds it."""
+    slot.ask("hold", select={"id": ident(4).hex()}, reason="held before")
+    slot.schedule.calls.clear()
+    slot.spool.fails = True
+    assert slot.ask("hold", select={"domain": "b.example"}, reason="r")["code"] == 75
+    assert slot.ask("hold", select={"id": ident(4).hex()}, reason="r")["code"] == 75
+    assert [n for n in range(10) if slot.state(n).held] == [4]
+    stopped = [one for verb, one in slot.schedule.calls if verb == "hold"]
+    freed = [(one, slot.schedule.released[one]) for verb, one in slot.schedule.calls if verb == "release"]
+    assert freed == [(one, slot.created + 7200) for one in stopped if one != ident(4)]
 
 
 def test_hold_and_release(slot: Slot) -> None:
