@@ -77,6 +77,8 @@ class Notices:
         if not _untold(self._store.state(ident), envelope, waiting):
             return None
         head = self._head(ident)
+        if self._store.envelope(ident) is None:
+            return None  # it ended meanwhile
         late = _untold(self._store.state(ident), envelope, waiting)
         if not late:
             return None

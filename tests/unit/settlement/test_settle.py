@@ -376,6 +376,22 @@ def test_two_who_tell_at_once_send_one_notice() -> None:
     assert len(house.spool.messages) == 2
 
 
+def test_of_what_ended_while_its_beginning_was_read_nobody_is_told() -> None:
+    house = House(delay_notice=3600.0)
+    ident = house.accept("x@d.test")
+    house.clock.mono += 4_000.0
+    read = house.spool.read
+
+    def slow(asked: bytes) -> Any:
+        octets = read(asked)
+        house.attempt(OK)  # its delivery ends while this one waits for the disk
+        return octets
+
+    house.spool.read = slow  # type: ignore[method-assign]
+    house.settle.tell_late(ident)
+    assert list(house.spool.messages) == [] and ident in house.spool.ended
+
+
 def test_a_delay_notice_the_machine_cannot_store_is_tried_at_the_next_deferral() -> None:
     house = House(delay_notice=10.0)
     house.accept("x@d.test")
