@@ -1,4 +1,4 @@
-"""Fills a spool with queued mail through the spool's own Store, not by SMTP: a million messages in two minutes.
+"""Fills a spool with queued mail through the spool's own Store, not by SMTP: 6,600 a second (measured with 20,000).
 
     python bench/seed.py --spool DIR --messages 1000000 --slots 2
 
