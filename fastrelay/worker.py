@@ -207,7 +207,15 @@ class Worker:
             tasks.spawn(one, part)
         over.wait()
         self.pool.close_idle()
-        self.store.drain()
+        try:
+            self.store.drain()
+        except FastrelayError as error:
+            self.log.say(
+                "error",
+                f"the last records of {self._slot.path} are not on disk: {error}; what became of their mail is not "
+                f"known at the next start: some may go out again, and what was in memory alone is lost",
+            )
+            self._code = EXIT_TEMPORARY
 
     def _audit(self) -> None:
         """Nothing moves any more: is every open recipient accounted for?"""
@@ -223,7 +231,9 @@ class Worker:
         try:
             for entry in self.store.load():
                 self.intake.recovered(entry, suspect=entry.ident in suspects)
-        except FastrelayError as error:
+        except Exception as error:  # a bug too: mail that nobody knows of is worse than a worker that comes again
+            if not isinstance(error, FastrelayError):
+                tasks.on_crash("Worker.load", error)
             self._start_over(f"cannot load the backlog of {self._slot.path}: {error}")
             return
         gc.freeze()  # a full collection over a million queued messages stops a worker for 0.3 s
@@ -328,7 +338,9 @@ class Worker:
             for entry in self.store.adopt(path):
                 self.intake.recovered(entry)
                 count += 1
-        except FastrelayError as error:
+        except Exception as error:
+            if not isinstance(error, FastrelayError):
+                tasks.on_crash("Worker.adopt", error)
             if path.exists():
                 self.log.say("error", f"cannot adopt {path.name}: {error}")
             else:  # it was renamed into our slot before

@@ -97,6 +97,22 @@ def test_full_disk_is_452_nothing_is_lost_and_it_recovers(relay: Callable[..., R
         assert one.stop() == 0, one.said()
 
 
+def test_a_stop_on_a_full_disk_is_orderly_and_says_what_it_could_not_write(relay: Callable[..., RelayProcess]) -> None:
+    """5 s: the disk is asked three times, a second apart."""
+    with Mailbox() as box:
+        one = relay(next_hop=f"127.0.0.1:{box.port}", workers=1)
+        one.start(program=[sys.executable, SEAMED, one.config, "full"])
+        with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+            client.sendmail("a@x.example", "b@x.example", b"Subject: x\r\n\r\nx\r\n")
+        one.wait_empty()
+        (one.folder / "full").touch()
+        assert one.stop() == 0, one.said()
+        assert "are not on disk" in one.said() and "exit code 75 while stopping" in one.said()
+        assert one.audits() == [(0, 0)] and "Traceback" not in one.said()
+        assert not list((one.folder / "run").glob("slot-*.sock"))
+        assert [event["recipient"] for event in one.lines("Delivery")] == ["b@x.example"]
+
+
 def test_writes_that_fail_for_want_of_room_are_452_and_what_is_queued_goes_out(
     relay: Callable[..., RelayProcess],
 ) -> None:
