@@ -43,7 +43,7 @@ class FailingDisk(Disk):
         self.verbs: list[str] = []
         self.struck = False
         self.well = False
-        self._at = at
+        self.at = at
         self._trouble = trouble
         self.number = ERRORS[at % 3] if trouble is Trouble.ONCE else errno.ENOSPC
         if trouble is Trouble.READ_ONLY:
@@ -55,7 +55,7 @@ class FailingDisk(Disk):
 
     def _call(self, verb: str) -> None:
         self.verbs.append(verb)
-        now = len(self.verbs) - 1 == self._at
+        now = len(self.verbs) - 1 == self.at
         if now:
             self.struck = True
             if self._trouble in (Trouble.SHORT, Trouble.SHORT_TWICE):
@@ -126,11 +126,12 @@ def spent(folder: Path, disk: FailingDisk, trouble: Trouble) -> None:
             day.put("z", 100)
             day.read("z")
             day.done("z", synced=True)
+            assert day.box.store.statistics()["memory"] == 0, "no octet of a body is counted that is not there"
+            assert disk.verbs[disk.at] == "remove" or not list(folder.rglob("draft-*"))
     if day.running:
         day.crash()
     day.box.disk = FailingDisk()
     day.start()
-    assert day.box.store.statistics()["memory"] == 0, "no octet of a body is counted that is not there"
     bodies = sorted(path.name for path in folder.rglob("bodies/*"))
     assert bodies == sorted(ident.hex() for ident in account.open() if account.content[ident][1] > 30 * KIB)
     day.stop()

@@ -4,6 +4,7 @@ The day runs once and is written down; after each of its deeds several states ar
 in, and a spool is started on each. What it finds must be in the account as that stood at that moment.
 """
 
+import errno
 import random
 import shutil
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from fastrelay.errors import MachineShort
 from fastrelay.spool.disk import Disk
 from tests.peers.power_disk import Deed, Loss, Past, PowerDisk, cut, dropped, kept, torn, zeroed
 from tests.peers.spool_day import Account, Day, Fate, day_box
-from tests.peers.strongbox import DONE, Box, TellingDisk, until
+from tests.peers.strongbox import DONE, Box, TellingDisk, later, until
 
 Keep = Callable[[Deed], bool]
 Moment = tuple[dict[bytes, Fate], tuple[tuple[bytes, bytes], ...]]  # what an account says: fates, together
@@ -100,6 +102,32 @@ def test_after_each_deed_of_a_day(
             found_again(folder, account, moments[n], f"after deed {n} of {len(past.steps)}: {name}")
             shutil.rmtree(folder)
     assert n > 200
+
+
+def test_what_a_failed_sync_may_have_taken_along_is_written_again(tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+    folder.mkdir()
+    disk = PowerDisk(folder)
+    box = Box(folder, disk=disk)
+    store = box.start()
+    waits, ends = box.put(), box.put()
+    store.record(waits, later())
+    store.record(ends, DONE)
+    store._committer.write_records()
+    disk.fail = lambda verb, name: OSError(errno.EIO, "Input/output error") if verb == "sync" else None
+    with pytest.raises(MachineShort):
+        box.put()
+    disk.fail = lambda verb, name: None
+    store._committer._retry_at = 0.0
+    store._committer.settle_records()
+    box.crash()
+    while disk.past.advance():
+        pass
+    disk.past.left(tmp_path / "left", dropped, lambda deed: False)
+    again = Box(tmp_path / "left")
+    again.start()
+    assert again.entries.keys() == {waits} and again.store.state(waits) == later()
+    again.stop()
 
 
 def test_what_has_ended_stays_so_a_completion_sync_later(tmp_path: Path) -> None:
