@@ -15,6 +15,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {SEED} (repeat with FASTRELAY_SEED={SEED})"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With -q there is no header: who has to repeat a failure must find the seed all the same."""
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.write_line(pytest_report_header(terminalreporter.config))
+
+
 @pytest.fixture
 def chance() -> random.Random:
     """A random source of the run's seed; a failing test is repeated with FASTRELAY_SEED."""
