@@ -10,11 +10,11 @@ Promises
 
 import ssl
 from collections.abc import Callable
-from typing import Protocol
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import tls_policy
 from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.faces import Classify, Connect, Forbidden
 from fastrelay.delivery.hosts import Health, Place, family_of
 from fastrelay.delivery.limits import key_of
 from fastrelay.delivery.tls_policy import Step
@@ -24,33 +24,6 @@ from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Demand, TlsLevel
 from fastrelay.runtime import clock, stream
 from fastrelay.smtp.client import Client, State
-
-
-class Classify(Protocol):
-    """settlement.classify.classify: what a reply, or its absence, means."""
-
-    def __call__(
-        self,
-        phase: Phase,
-        said: Reply | FastrelayError,
-        host: str = "",
-        address: str = "",
-        *,
-        uncertain: bool = False,
-        every_host: bool = False,
-    ) -> Outcome: ...
-
-
-class Forbidden(Protocol):
-    """routing.guard.forbidden: why mail must not go to an address, "" when it may."""
-
-    def __call__(self, address: str, *, allow_private: bool = False) -> str: ...
-
-
-class Connect(Protocol):
-    """runtime.stream.connect: an open connection, or PeerError, or MachineShort."""
-
-    def __call__(self, address: str, port: int, *, source: str, seconds: float) -> stream.Stream: ...
 
 
 class _Fallback(Exception):

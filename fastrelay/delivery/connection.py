@@ -8,12 +8,12 @@ per recipient, or with a Trouble that says in which phase the peer was lost and 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from fastrelay.delivery.faces import Stream
 from fastrelay.delivery.hosts import Place
 from fastrelay.errors import FastrelayError, PeerClosed, PeerError
 from fastrelay.mail.outcome import Phase
 from fastrelay.mail.route import Demand, LimitKey, TlsLevel
 from fastrelay.runtime import clock
-from fastrelay.runtime.stream import Stream
 from fastrelay.smtp.client import QUIT, Client, State
 from fastrelay.smtp.phases import CLIENT_SECONDS
 

@@ -5,12 +5,8 @@ connection busy hands it over after the transaction under way once another worke
 or LEASE_MESSAGES; nobody waits for the ledger longer than PATIENCE, and waiting is never an attempt.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
-
-import msgspec
-
-from fastrelay.config import Delivery, Rate
+from fastrelay.config import Delivery
+from fastrelay.delivery.faces import Limit, Refusal
 from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import LimitKey
@@ -21,31 +17,6 @@ PATIENCE = 30.0  # seconds a runner waits for a connection before its message go
 LOOK_AGAIN = 1.0  # seconds; a give in the very instant of the refusal may ring nobody (the ledger's own words)
 
 SHORT_REST = 5.0  # seconds until a machine out of descriptors is asked again
-
-
-class Limit(msgspec.Struct, frozen=True, gc=False):
-    """At most `count` held at once and at most `rate` begun; None for no such limit."""
-
-    count: int | None
-    rate: Rate | None
-
-
-class Refusal(Protocol):
-    """A refused take. why.value: "count", "rate", ...; retry_at: monotonic seconds, None when only a give helps."""
-
-    @property
-    def why(self) -> Any: ...
-    @property
-    def retry_at(self) -> float | None: ...
-
-
-class Ledger(Protocol):
-    """The machine-wide counts, as far as the road uses them. `take` is true when granted, a Refusal else."""
-
-    def take(self, wants: Sequence[tuple[LimitKey, Limit]], now: float, wait: bool = False) -> object: ...
-    def give(self, keys: Iterable[LimitKey]) -> None: ...
-    def wanted(self, key: LimitKey) -> bool: ...
-    def wait_over(self, key: LimitKey) -> None: ...
 
 
 def key_of(site: str) -> LimitKey:

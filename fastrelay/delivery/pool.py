@@ -19,9 +19,9 @@ from fastrelay.config import Delivery
 from fastrelay.delivery import hosts, limits
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.faces import Ledger, Refusal
 from fastrelay.delivery.hosts import Place
 from fastrelay.delivery.idle import choose, idle_ends
-from fastrelay.delivery.limits import Ledger, Refusal
 from fastrelay.errors import PeerTimeout
 from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply

@@ -14,8 +14,8 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fastrelay.delivery.connect import Classify
 from fastrelay.delivery.connection import Trouble
+from fastrelay.delivery.faces import Classify
 from fastrelay.delivery.hosts import Place
 from fastrelay.errors import PeerClosed, PeerTimeout
 from fastrelay.mail.outcome import Deferred, Delivered, Outcome, Phase, Scope

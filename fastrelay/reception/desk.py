@@ -1,10 +1,10 @@
-"""What every session of a door works with: the rules, the way in, the log and the counters."""
+"""What every session of a door works with: the rules, the way in, the log and the counters; and the shapes of all that
+reception is handed."""
 
 import ssl
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fastrelay.eventlog import EventLog
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
@@ -52,6 +52,43 @@ class Ledger(Protocol):
 
     def total(self, key: LimitKey, /) -> int:
         """How many are taken, on the whole machine."""
+
+
+class EventLog(Protocol):
+    """The event log (eventlog.py). short: new mail must wait for it."""
+
+    @property
+    def short(self) -> bool: ...
+    def write(self, kind: str, /, **fields: Any) -> None: ...
+    def say(self, level: str, text: str, /) -> None: ...
+
+
+class Layer(Protocol):
+    """What TLS agreed on; ssl.SSLSocket is one."""
+
+    def version(self) -> str | None: ...
+    def cipher(self) -> tuple[str, str, int] | None: ...
+
+
+class Stream(Protocol):
+    """One connection (runtime/stream.py). `read`, `write`, `start_tls` and `linger` may wait; all but the last end in
+    PeerError. perish: ends the present wait with PeerTimeout."""
+
+    peer: tuple[str, int]
+
+    @property
+    def tls(self) -> Layer | None: ...
+    def expire_in(self, seconds: float, /) -> None: ...
+    def expire_at(self, deadline: float, /) -> None: ...
+    def read(self) -> bytes: ...
+    def read_waiting_first(self) -> bytes: ...
+    def write(self, data: bytes, /) -> None: ...
+    def write_nowait(self, data: bytes, /) -> bool: ...
+    def start_tls(self, context: ssl.SSLContext, /, *, server_side: bool) -> None: ...
+    def is_quiet(self) -> bool: ...
+    def perish(self) -> None: ...
+    def linger(self, octets: int, seconds: float, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class Desk:

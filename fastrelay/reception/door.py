@@ -15,11 +15,10 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from fastrelay.eventlog import EventLog
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
-from fastrelay.reception.desk import Desk, Intake, Ledger
+from fastrelay.reception.desk import Desk, EventLog, Intake, Ledger
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
 from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress

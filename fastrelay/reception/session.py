@@ -24,11 +24,10 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.headers import received_count
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.reception.caller import UNKNOWN, Caller
-from fastrelay.reception.desk import Desk, Draft
+from fastrelay.reception.desk import Desk, Draft, Stream
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
 from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import Stream
 from fastrelay.smtp.events import Content, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
 from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, State
 from fastrelay.smtp.server import Server

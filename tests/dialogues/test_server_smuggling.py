@@ -27,7 +27,7 @@ def sent(sequence: bytes, cut: str, bare_newlines: str) -> tuple[list[bytes], Fa
     chunks = [message] if cut == "whole" else [bytes((octet,)) for octet in message]
     intake = FakeIntake()
     stream = ScriptStream([*BEFORE, *chunks, b"QUIT\r\n"])
-    Session(desk_of(intake, bare_newlines=bare_newlines), stream, "1").run()  # type: ignore[arg-type]
+    Session(desk_of(intake, bare_newlines=bare_newlines), stream, "1").run()
     return stream.written.splitlines()[ANSWERS:], intake
 
 

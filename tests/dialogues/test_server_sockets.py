@@ -31,7 +31,7 @@ def test_over_tcp(one: Dialogue) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     policy = Policy(Listener(**one.listener), HOSTNAME, tarpit_seconds=0.0)
-    door = Door(policy, [listening], intake, ledger, FakeLog(), Counts())  # type: ignore[arg-type]
+    door = Door(policy, [listening], intake, ledger, FakeLog(), Counts())
     door.open()
     client = stream.connect("127.0.0.1", port)
     client.expire_in(20.0)

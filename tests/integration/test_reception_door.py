@@ -78,7 +78,7 @@ class House:
         self.door = Door(
             policy, [sock], self.intake, self.ledger, self.log, self.counts, tls=context, balance=self._balance,
             memory=lambda: self.memory,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         self.door.open()
 
     def _balance(self, change: int) -> bool:

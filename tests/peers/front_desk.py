@@ -10,7 +10,7 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
-from fastrelay.reception.desk import Desk
+from fastrelay.reception.desk import Desk, Layer
 from fastrelay.reception.policy import Policy
 
 HOSTNAME = "relay.example"
@@ -147,7 +147,7 @@ class ScriptStream:
 
     def __init__(self, chunks: Sequence[Any], client: str = "127.0.0.1") -> None:
         self.peer = (client, 40000)
-        self.tls = None
+        self.tls: Layer | None = None
         self.written = b""
         self.writes: list[bytes] = []
         self.at_read: list[bytes] = []  # what had been written in all at each read
@@ -188,6 +188,9 @@ class ScriptStream:
     def expire_at(self, deadline: float) -> None:
         self.deadlines.append(("at", deadline))
 
+    def start_tls(self, context: object, /, *, server_side: bool) -> None:
+        raise AssertionError("nobody offered it")
+
     def is_quiet(self) -> bool:
         return not self._chunks
 
@@ -208,4 +211,4 @@ def desk_of(
     """A desk with a policy of these listener keys; errors cost a client no time."""
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     callers = Callers(look_up) if look_up is not None else None
-    return Desk(policy, intake, log or FakeLog(), Counts(), callers=callers)  # type: ignore[arg-type]
+    return Desk(policy, intake, log or FakeLog(), Counts(), callers=callers)

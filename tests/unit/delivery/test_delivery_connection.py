@@ -26,7 +26,7 @@ def greeted(ceiling: float = 0.0, **script: Any) -> tuple[Connection, Link]:
     """A connection that is ready for mail, and the host's end of it."""
     link = Link(script, HandClock())
     connection = Connection(
-        link,  # type: ignore[arg-type]
+        link,
         Client(HELLO),
         Place("mx1.example", "192.0.2.1", 25),
         Demand("example", (host(1),)),

@@ -35,7 +35,7 @@ class Visit:
         self.log = FakeLog()
         self.desk = desk_of(self.intake, self.log, look_up, **listener)
         self.stream = ScriptStream(chunks, client)
-        self.session = Session(self.desk, self.stream, "s-1")  # type: ignore[arg-type]
+        self.session = Session(self.desk, self.stream, "s-1")
 
     def run(self) -> "Visit":
         self.session.run()
@@ -346,7 +346,7 @@ def test_leaving_between_messages_says_421() -> None:
 def test_leaving_in_a_transaction_lets_it_end() -> None:
     one = Visit([])
     one.stream = ScriptStream([EHLO, ENVELOPE, lambda: one.session.leave() or BODY, DOT, b"NOOP\r\n"])  # type: ignore[func-returns-value]
-    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.session = Session(one.desk, one.stream, "s-1")
     one.run()
     assert len(one.intake.messages) == 1
     assert one.answers[-2].startswith("250 2.0.0 Ok: queued as") and one.answers[-1].startswith("421 4.3.2")
@@ -361,7 +361,7 @@ def test_cut_wakes_whoever_waits_for_the_client() -> None:
         return PeerTimeout("woken")
 
     one.stream = ScriptStream([EHLO, ENVELOPE, BODY, cut])
-    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.session = Session(one.desk, one.stream, "s-1")
     one.run()
     assert one.stream.perished == 1 and one.intake.messages == []
     assert one.answers[-1] == "421 4.3.2 relay.example Closing, come back later"
@@ -400,7 +400,7 @@ def test_a_house_that_closes_waits_for_nobody_to_read() -> None:
         return PeerTimeout("woken")
 
     one.stream = ScriptStream([EHLO, leave, b"MAIL FROM:<>\r\n"])
-    one.session = Session(one.desk, one.stream, "s-1")  # type: ignore[arg-type]
+    one.session = Session(one.desk, one.stream, "s-1")
     one.run()
     assert one.stream.lingered == [(LINGER, 0.0)] and one.answers[-1].startswith("421 4.3.2")
 
