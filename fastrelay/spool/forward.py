@@ -12,13 +12,15 @@ from fastrelay.runtime import clock
 from fastrelay.spool.committer import Committer
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.format import DAMAGED, DONE, FILE, MESSAGE
-from fastrelay.spool.frames import Found, Frame, join_marks, split_marks
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Frame, join_marks, split_marks
+from fastrelay.spool.held import Held
 from fastrelay.spool.journal import Journal
 from fastrelay.spool.need import Need, Needed
 from fastrelay.spool.pace import Away
 from fastrelay.spool.reading import Reader, body_of, good_frame
 from fastrelay.spool.records import Records
-from fastrelay.spool.register import Held, Register
+from fastrelay.spool.register import Register
 from fastrelay.spool.segment import Segment
 from fastrelay.spool.trip import Group
 

@@ -1,4 +1,4 @@
-"""Frames as values: to be written (Frame), read back (Found), and the way between; format.py says what they mean.
+"""Frames: to be written (Frame), read back (found.py), and the way between; format.py says what they mean.
 
 Pure. A frame read back is good or None: there is no third. `guess_frame` alone looks at octets that failed their CRC,
 and what it says is only ever shown.
@@ -8,9 +8,8 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from fastrelay.spool.format import FILE, FRAME_HEADER, MAX_HEAD, MESSAGE, SEAL, SegmentHeader
+from fastrelay.spool.found import Found
 
 _FRAME = struct.Struct("<8sBBHHHIIIIIIII16sIII")  # the CRC follows: 80 octets in all
 _CRC = struct.Struct("<I")
@@ -138,39 +137,6 @@ def encode_batch(
         frame.length = length
         offset += length
     return parts, entries
-
-
-class Found(msgspec.Struct, frozen=True, gc=False):
-    """One good frame read back; `length` with padding, `octets` of prefix and inline content not included here."""
-
-    offset: int
-    length: int
-    kind: int
-    flags: int
-    copy: int
-    place: int
-    count: int
-    batch: int
-    synced: int
-    version: int
-    second: int
-    prefix_size: int
-    content_size: int
-    ident: bytes
-    prefix_crc: int
-    content_crc: int
-    envelope: bytes
-    state: bytes
-
-    @property
-    def body_offset(self) -> int:
-        """Where prefix, then content, stand in the file."""
-        return self.offset + FRAME_HEADER + len(self.envelope) + len(self.state)
-
-    @property
-    def inline(self) -> int:
-        """Octets of content inside the frame."""
-        return 0 if self.flags & FILE else self.content_size
 
 
 def head_size(octets: bytes | memoryview, at: int = 0) -> int:

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fastrelay.spool.format import ABORT, SEGMENT_HEADER, Foreign, Newer, SegmentHeader, decode_segment, encode_segment
-from fastrelay.spool.frames import Entry, Found, decode_frame
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Entry, decode_frame
 
 _MAGIC = b"fastrix\n"
 _VERSION = 1

@@ -7,8 +7,9 @@ their waiting tasks: nothing that looks whether a segment is needed can come in 
 from collections.abc import Callable
 
 from fastrelay.metrics import Counts
+from fastrelay.spool.held import held_from
 from fastrelay.spool.records import Records
-from fastrelay.spool.register import Register, held_from
+from fastrelay.spool.register import Register
 from fastrelay.spool.room import Room
 from fastrelay.spool.segment import Shelf
 from fastrelay.spool.trip import Arrival, Trip

@@ -23,9 +23,10 @@ from fastrelay.spool.committer import Committer
 from fastrelay.spool.format import FILE, MAX_BATCH, MESSAGE, segment_header
 from fastrelay.spool.forward import merged
 from fastrelay.spool.frames import Frame
+from fastrelay.spool.held import Held, held_from
 from fastrelay.spool.reading import Message
 from fastrelay.spool.records import Records
-from fastrelay.spool.register import Held, Register, held_from
+from fastrelay.spool.register import Register
 from fastrelay.spool.segment import Segment
 from fastrelay.spool.trip import Arrival, Group, Way
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from fastrelay.runtime import clock
 from fastrelay.spool.disk import Disk, How
 from fastrelay.spool.format import ABORT, DONE, MESSAGE, UPDATE
-from fastrelay.spool.frames import Found, split_marks
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import split_marks
 from fastrelay.spool.index import decode_index, decode_prelude, is_whole
 from fastrelay.spool.pace import Away
 from fastrelay.spool.records import Records

@@ -14,11 +14,12 @@ from fastrelay.spool.bodies import Bodies
 from fastrelay.spool.disk import Disk, shortage
 from fastrelay.spool.filed import Filed
 from fastrelay.spool.format import DAMAGED, FILE, MESSAGE
-from fastrelay.spool.frames import Found, decode_frame
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import decode_frame
+from fastrelay.spool.held import Held
 from fastrelay.spool.pace import Away
 from fastrelay.spool.quarantine import Quarantine
 from fastrelay.spool.recovery import LOST
-from fastrelay.spool.register import Held
 from fastrelay.spool.scan import body_matches
 from fastrelay.spool.segment import Segment, Shelf
 

@@ -19,7 +19,8 @@ from fastrelay.mail.state import State
 from fastrelay.runtime import tasks
 from fastrelay.spool.format import DONE, FILE, UPDATE
 from fastrelay.spool.frames import Frame, join_marks
-from fastrelay.spool.register import Held, Register
+from fastrelay.spool.held import Held
+from fastrelay.spool.register import Register
 from fastrelay.spool.trip import Arrival, Group, Trip, Way
 
 

@@ -23,12 +23,14 @@ from fastrelay.runtime import clock
 from fastrelay.spool.bodies import Bodies
 from fastrelay.spool.disk import Disk, How
 from fastrelay.spool.format import ABORT, DAMAGED, DONE, FILE, FRAME_HEADER, MAX_BATCH_FRAMES, MESSAGE
+from fastrelay.spool.found import Found
 from fastrelay.spool.frames import Entry as IndexEntry
-from fastrelay.spool.frames import Found, Frame, guess_frame, join_marks
+from fastrelay.spool.frames import Frame, guess_frame, join_marks
+from fastrelay.spool.held import place
 from fastrelay.spool.index import decode_index, entry_of, is_whole
 from fastrelay.spool.pace import Away
 from fastrelay.spool.quarantine import Quarantine
-from fastrelay.spool.register import Register, place
+from fastrelay.spool.register import Register
 from fastrelay.spool.replay import Replay
 from fastrelay.spool.scan import Damage, Scan, scan
 from fastrelay.spool.segment import Segment

@@ -7,49 +7,12 @@ page of a thousand, and no single step grows with the queue.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from typing import Any
-
-import msgspec
 
 from fastrelay.spool.frames import Frame
+from fastrelay.spool.held import LENGTH, Held, place
 from fastrelay.spool.segment import Segment
 
 _CHUNK = 1024  # ids per chunk: inserting moves 4 KB on average
-_LENGTH = (1 << 32) - 1
-
-
-class Held(msgspec.Struct, gc=False):
-    """One open message. where: offset << 32 | length of its newest MESSAGE frame in `segment`.
-
-    envelope, state: as stored (state b"" = nobody has tried it). copy, flags: of that frame.
-    """
-
-    segment: Any  # Segment: msgspec has no use for the type
-    where: int
-    envelope: bytes
-    state: bytes
-    copy: int = 0
-    flags: int = 0
-
-    @property
-    def offset(self) -> int:
-        """Where the frame begins in its segment."""
-        return self.where >> 32
-
-    @property
-    def length(self) -> int:
-        """Its octets, padding included."""
-        return self.where & _LENGTH
-
-
-def place(offset: int, length: int) -> int:
-    """The `where` of a Held."""
-    return offset << 32 | length
-
-
-def held_from(frame: Frame) -> Held:
-    """A frame that was written, as the register keeps it."""
-    return Held(frame.segment, frame.offset << 32 | frame.length, frame.envelope, frame.state, frame.copy, frame.flags)
 
 
 class Order:
@@ -140,7 +103,7 @@ class Register:
         """A message is open. also: marks of segments with older copies."""
         self._held[ident] = held
         self._order.add(ident)
-        held.segment.live += held.where & _LENGTH
+        held.segment.live += held.where & LENGTH
         if also:
             self._also[ident] = also
 
@@ -158,7 +121,7 @@ class Register:
         """It has ended."""
         held = self._held.pop(ident)
         self._order.discard(ident)
-        held.segment.live -= held.where & _LENGTH
+        held.segment.live -= held.where & LENGTH
         self._also.pop(ident, None)
         return held
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from fastrelay.mail import state as states
 from fastrelay.spool.format import DAMAGED, DONE, FILE, MESSAGE, UPDATE
-from fastrelay.spool.frames import Found
-from fastrelay.spool.register import Held, place
+from fastrelay.spool.found import Found
+from fastrelay.spool.held import Held, place
 from fastrelay.spool.segment import Segment
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastrelay.spool.format import FRAME_HEADER, SEAL, SEGMENT_HEADER, SegmentHeader
-from fastrelay.spool.frames import Found, decode_frame, guess_frame, head_size
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import decode_frame, guess_frame, head_size
 
 _WINDOW = 4 * 1024 * 1024  # octets read at once: sequential even on a cold disk
 

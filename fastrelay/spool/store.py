@@ -33,6 +33,7 @@ from fastrelay.spool.entrance import Entrance
 from fastrelay.spool.filed import BLOCK, Filed
 from fastrelay.spool.format import FILE
 from fastrelay.spool.freeing import Freeing
+from fastrelay.spool.held import Held
 from fastrelay.spool.journal import Journal
 from fastrelay.spool.journal_thread import ThreadedCommitter
 from fastrelay.spool.landing import Landing
@@ -42,7 +43,7 @@ from fastrelay.spool.quarantine import Note, Quarantine
 from fastrelay.spool.reading import Message, Reader, first_of
 from fastrelay.spool.records import Records
 from fastrelay.spool.recovery import LOST, Entry
-from fastrelay.spool.register import Held, Register
+from fastrelay.spool.register import Register
 from fastrelay.spool.room import Room
 from fastrelay.spool.slots import Slot
 from fastrelay.spool.trip import Way

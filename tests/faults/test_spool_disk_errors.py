@@ -17,7 +17,7 @@ import pytest
 from fastrelay.errors import MachineShort
 from fastrelay.spool.disk import Disk, How, Name, Space
 from fastrelay.spool.format import ABORT, MESSAGE
-from fastrelay.spool.frames import Found
+from fastrelay.spool.found import Found
 from tests.peers.spool_day import Account, Day, day_box
 from tests.peers.strongbox import KIB, Box, TellingDisk, frames, later, until
 

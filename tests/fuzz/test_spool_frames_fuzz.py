@@ -25,7 +25,8 @@ from fastrelay.spool.format import (
     encode_segment,
     segment_header,
 )
-from fastrelay.spool.frames import Entry, Found, Frame, decode_frame, encode_batch, guess_frame
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Entry, Frame, decode_frame, encode_batch, guess_frame
 from fastrelay.spool.index import decode_index, decode_prelude, encode_index, is_whole, prelude_size
 from fastrelay.spool.scan import Scan, body_matches, scan
 from fastrelay.spool.scan import is_whole as is_whole_batch

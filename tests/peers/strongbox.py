@@ -13,7 +13,7 @@ from fastrelay.runtime import clock, tasks
 from fastrelay.spool import slots
 from fastrelay.spool.bodies import Draft
 from fastrelay.spool.disk import Disk, How, Name, Space
-from fastrelay.spool.frames import Found
+from fastrelay.spool.found import Found
 from fastrelay.spool.recovery import Entry
 from fastrelay.spool.scan import scan
 from fastrelay.spool.store import Store

@@ -1,16 +1,8 @@
 """Frames written and read back; every bit of a head guarded; a body cannot pass for a frame."""
 
 from fastrelay.spool.format import DONE, FILE, FRAME_HEADER, MESSAGE, UPDATE, encode_segment, segment_header
-from fastrelay.spool.frames import (
-    Found,
-    Frame,
-    content_crc,
-    decode_frame,
-    encode_batch,
-    guess_frame,
-    join_marks,
-    split_marks,
-)
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Frame, content_crc, decode_frame, encode_batch, guess_frame, join_marks, split_marks
 
 HEADER = segment_header(1, bytes(range(16)), 1.0)
 IDENT = b"i" * 16

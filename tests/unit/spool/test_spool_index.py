@@ -3,7 +3,8 @@
 import pytest
 
 from fastrelay.spool.format import ABORT, DONE, FILE, FRAME_HEADER, MESSAGE, UPDATE, encode_segment, segment_header
-from fastrelay.spool.frames import Found, Frame, decode_frame, encode_batch, join_marks
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Frame, decode_frame, encode_batch, join_marks
 from fastrelay.spool.index import (
     PRELUDE_READ,
     decode_index,

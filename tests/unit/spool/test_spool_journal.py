@@ -8,7 +8,8 @@ import pytest
 
 from fastrelay.spool.disk import MAX_BUFFERS, Space
 from fastrelay.spool.format import ABORT, MESSAGE, SEAL, UPDATE, decode_segment
-from fastrelay.spool.frames import Found, Frame
+from fastrelay.spool.found import Found
+from fastrelay.spool.frames import Frame
 from fastrelay.spool.index import decode_index, decode_prelude, is_whole
 from fastrelay.spool.journal import Journal
 from fastrelay.spool.scan import scan

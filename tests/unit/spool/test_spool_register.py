@@ -9,7 +9,8 @@ from fastrelay.mail import state as states
 from fastrelay.mail.ident import IdentSource
 from fastrelay.spool.format import MESSAGE, segment_header
 from fastrelay.spool.frames import Frame
-from fastrelay.spool.register import Held, Order, Register, held_from, place
+from fastrelay.spool.held import Held, held_from, place
+from fastrelay.spool.register import Order, Register
 from fastrelay.spool.segment import Segment
 from tests.peers.strongbox import envelope, later
 

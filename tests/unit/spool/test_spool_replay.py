@@ -6,7 +6,7 @@ import msgspec
 
 from fastrelay.mail import state as states
 from fastrelay.spool.format import DAMAGED, DONE, FILE, MESSAGE, UPDATE, segment_header
-from fastrelay.spool.frames import Found
+from fastrelay.spool.found import Found
 from fastrelay.spool.replay import Replay
 from fastrelay.spool.segment import Segment
 from tests.peers.strongbox import later
