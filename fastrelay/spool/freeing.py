@@ -7,6 +7,9 @@ cease to exist for the DONEs and ABORTs of others.
 
 A segment is worth it when at most a quarter of it is open mail: one octet is written for four set free. Where space is
 short three quarters will do. One segment at a time, in slices of 5 ms, never beside a recovery or an adoption.
+
+A disk that takes no writes ends the round; the next look, within a second, tries the same segment again. It is not put
+off until more has been written: where new mail is refused until there is room, nothing would ever be.
 """
 
 import contextlib
@@ -147,6 +150,7 @@ class Freeing:
             segment.closed
             and segment.live <= segment.size * SHARE
             and segment.postponed <= self._journal.written
+            and self._committer.failing is None
             and not self._wanted.is_set()
         ):
             self._wanted.set()
@@ -184,9 +188,8 @@ class Freeing:
                 self._journal.limit,
                 short=self._short(),
             )
-            if found is None:
+            if found is None or (not self.free(found) and self._committer.failing is not None):
                 return
-            self.free(found)
 
     # -- one segment ------------------------------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class Freeing:
             self._unlinked.add(segment.mark)
             self._away(self._unlink, segment)
         except (OSError, MachineShort):
-            return self._put_off(segment, segment.size // 8)
+            return self._committer.failing is None and self._put_off(segment, segment.size // 8)
         self._unlinked.discard(segment.mark)
         self._register.segment_gone(segment.mark)
         self.count += 1

@@ -386,3 +386,26 @@ def test_expired_and_waiting_recipients_go_forward_as_they_are(box: Box) -> None
     assert box.store.statistics()["forwarded_octets"] > 5000
     box.again(crash=True)
     assert box.store.state(ident) == state
+
+
+def test_after_a_full_disk_what_is_not_needed_goes_though_nothing_new_comes(tmp_path: Path) -> None:
+    """New mail is refused until there is room, so no octet is written that freeing could wait for."""
+    disk = TellingDisk()
+    box = Box(tmp_path, disk=disk, threaded=True, segment_size=128 * KIB)
+    store = box.start()
+    idents = []
+    for _ in range(60):
+        idents += box.fill(1)
+        store.record(idents[-1], later())
+        until(lambda: store.statistics()["riding"] == 0)
+    segments = store.statistics()["segments"]
+    assert segments > 2
+    disk.fail = lambda verb, name: OSError(errno.ENOSPC, "full") if verb == "write" else None
+    for ident in idents:
+        store.record(ident, DONE)
+    looked = disk.octets_read
+    until(lambda: store.statistics()["riding"] == 60 and (store.tick() or disk.octets_read > looked))
+    disk.fail = lambda verb, name: None
+    until(lambda: store.tick() or store.statistics()["freed"] >= segments - 1, 10.0)
+    check(box, {})
+    box.stop()
