@@ -89,6 +89,7 @@ class Worker:
         self._ending: Ending | None = None
         self._ended = tasks.Event()
         self._loaded = False
+        self._adopting = 0
         self._code = EXIT_OK
         self._sessions = 0
         self._beaten = clock.now()
@@ -133,7 +134,13 @@ class Worker:
         )
         self.doors = [self._door(listener, sock) for listener, sock in seat.listeners]
         self.control = Control(
-            slot.number, self.store, self.scheduler, eventlog=self.log, site_of=self._site_of, parts=self._parts()
+            slot.number,
+            self.store,
+            self.scheduler,
+            eventlog=self.log,
+            site_of=self._site_of,
+            parts=self._parts(),
+            loading=lambda: self._adopting > 0 or not self._loaded,
         )
 
     def _door(self, listener: configuration.Listener, sock: Any) -> Door:
@@ -333,6 +340,7 @@ class Worker:
             tasks.spawn(self._adopt, ripe[0])
 
     def _adopt(self, path: Path) -> None:
+        self._adopting += 1
         try:
             count = 0
             for entry in self.store.adopt(path):
@@ -347,6 +355,8 @@ class Worker:
                 self._start_over(f"cannot read {path.name} after its adoption: {error}")
         else:
             self.log.say("info", f"adopted {path.name}: {count} messages")
+        finally:
+            self._adopting -= 1
 
 
 def _settings(config: configuration.Config) -> Callable[[str], configuration.Delivery]:

@@ -6,8 +6,9 @@ GET  /api/v1/queue                  a page of rows             the same, and aft
 GET  /api/v1/queue/ID               everything about one message
 POST /api/v1/queue/VERB             retry, hold, release, remove   {"select": {...}, "reason": "...", "who": "..."}
 
-Every answer has `incomplete`: the slots it does not cover. An error is {"error": text, "code": sysexits code}, with
-status 400 for what makes no sense, 404 for no such thing, 503 when nothing could be done now.
+Every answer has `incomplete`: the slots it does not cover, or not wholly, as one that is still loading its mail;
+`errors` says why, where a slot said so. An error is {"error": text, "code": sysexits code}, with status 400 for what
+makes no sense, 404 for no such thing, 503 when nothing could be done now.
 """
 
 from collections.abc import Callable
@@ -83,7 +84,7 @@ class Api:
                 **self._about,
                 "workers": workers,
                 "messages": messages,
-                "incomplete": sorted({*missing, *failed}),
+                "incomplete": sorted({*missing, *failed, *(one["slot"] for one in merge.unfinished(answers))}),
             }
         )
 
@@ -105,7 +106,7 @@ class Api:
         found = merge.shown(answers)
         if found is not None:
             return json_response({**found, "incomplete": []})  # a message is in one slot only
-        if merge.errors(answers) or missing:
+        if merge.errors(answers) or missing or merge.unfinished(answers):
             return _merged(answers, missing, {"found": False})
         return json_response({"error": f"no message {ident} in the queue", "code": 65, "incomplete": []}, 404)
 
@@ -158,6 +159,7 @@ def _merged(answers: list[Answer], missing: list[int], merged: Answer) -> Respon
         first = senseless or failed[0]
         error = {"error": first["error"], "code": first["code"], "incomplete": missing}
         return json_response(error, _STATUS.get(first["code"], 500))
+    failed += merge.unfinished(answers)
     short = sorted({*missing, *(answer["slot"] for answer in failed)})
     notes = {"errors": [{"slot": answer["slot"], "error": answer["error"]} for answer in failed]} if failed else {}
     return json_response({**merged, "incomplete": short, **notes})

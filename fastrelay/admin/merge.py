@@ -15,6 +15,12 @@ def errors(answers: Iterable[Answer]) -> list[Answer]:
     return [answer for answer in answers if "error" in answer]
 
 
+def unfinished(answers: Iterable[Answer]) -> list[Answer]:
+    """An error for each slot that does not know all its mail yet: its answer counts, and is not all."""
+    slots = {answer["slot"]: None for answer in answers if answer.get("loading")}
+    return [{"slot": slot, "error": "it is still loading its mail; try again", "code": 75} for slot in slots]
+
+
 def lists(answers: Sequence[Answer], limit: int) -> Answer:
     """One page of rows in id order, at most `limit`, with the cursor of the next (None: that was all).
 

@@ -53,7 +53,7 @@ def listing(told: Answer) -> list[str]:
         for row in told["rows"]
     ]
     if not rows:
-        return ["nothing in the queue is meant by that"]
+        return ["no mail in the queue, or none that is meant by that"]
     out = lines(("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "TRIES", "NEXT", "LAST REPLY"), rows)
     return [*out, "and more: --limit 0 lists all of it"] if told["next"] else out
 

@@ -17,7 +17,8 @@ from fastrelay.config import load
 def status(file: str | None, as_json: bool) -> int:
     """Show what a running relay does.
 
-    Exit code 0; 69 when none runs with this configuration; 75 when a worker did not answer (the others are shown).
+    Exit code 0; 69 when none runs with this configuration; 75 when a worker did not answer (the others are shown)
+    or is still loading its mail.
 
     Example:  fastrelay status --json | jq .messages
     """
@@ -53,7 +54,10 @@ def page(told: dict[str, Any]) -> list[str]:
         for worker in workers
     ]
     out += columns.lines(("WORKER", "PID", "STATE", "SESSIONS", "SENDING", "QUEUED", *map(str.upper, _PLACES)), rows)
-    out += [f"slot-{slot:03d} did not answer: its mail is not counted above" for slot in told.get("incomplete", ())]
+    loading = {worker["slot"] for worker in workers if worker.get("loading")}
+    for slot in told.get("incomplete", ()):
+        why = "is still loading its mail: not all" if slot in loading else "did not answer: its mail"
+        out.append(f"slot-{slot:03d} {why} is{'' if slot in loading else ' not'} counted above")
     return out
 
 

@@ -11,6 +11,7 @@ Promises:
 - A verb never stops mail: it works in slices of 5 ms with as long a rest between them, and answers after a second at
   the latest, with `next` for where to go on (null when all was looked at). Each answer covers the ids in (after, next],
   so pages of many slots can be merged.
+- While a slot is still loading its mail each answer has `loading`: true, for it covers only what is known by then.
 - Domain and site select recipients, not messages: `remove` ends only the recipients selected.
 """
 

@@ -61,10 +61,10 @@ class Control:
     """The verbs of one slot.
 
     site_of: recipient domain -> site as far as it is known now. parts: name -> statistics(), for `status`. rest: lets
-    others work between two slices (offline there is nobody to let).
+    others work between two slices (offline there is nobody to let). loading: some mail of the slot is not known yet.
     """
 
-    __slots__ = ("_eventlog", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
+    __slots__ = ("_eventlog", "_loading", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
 
     def __init__(
         self,
@@ -76,8 +76,10 @@ class Control:
         site_of: SiteOf = lambda domain: "",
         parts: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
         rest: Callable[[float], None] = tasks.sleep,
+        loading: Callable[[], bool] = lambda: False,
     ) -> None:
         self.slot = slot
+        self._loading = loading
         self._store = store
         self._schedule = schedule
         self._eventlog = eventlog
@@ -92,7 +94,8 @@ class Control:
             verb = _VERBS.get(wanted.verb)
             if verb is None:
                 raise MisuseError(f"no verb {wanted.verb!r}; there are {', '.join(sorted(_VERBS))}")
-            return {"slot": self.slot, **verb(self, wanted)}
+            unsure = {"loading": True} if self._loading() else {}
+            return {"slot": self.slot, **verb(self, wanted), **unsure}
         except msgspec.ValidationError as error:
             return {"slot": self.slot, "error": f"bad request: {error}", "code": 64}
         except MachineShort as error:
@@ -119,20 +122,21 @@ class Control:
         if again is None:
             return {"found": False}
         places = {item.domain: item.place.name.lower() for item in self._items(ident)}
-        return {"found": True, **views.detail(again, places, self._site_of, headers)}
+        return {"found": True, **views.detail(again, places, self._site_of, headers, self._dues(ident))}
 
     def _list(self, request: Request) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
 
         def take(one: Found) -> None:
-            rows.append(views.row(one, {item.place.name.lower() for item in self._items(one.ident)}))
+            places = {item.place.name.lower() for item in self._items(one.ident)}
+            rows.append(views.row(one, places, self._dues(one.ident)))
 
         cursor = self._scan(request, take, _within(request.limit))
         return {"rows": rows, "next": cursor}
 
     def _summary(self, request: Request) -> dict[str, Any]:
         tally = views.Tally()
-        cursor = self._scan(request, tally.add, 0)
+        cursor = self._scan(request, lambda one: tally.add(one, self._dues(one.ident)), 0)
         return {**tally.result(self._site_of), "next": cursor}
 
     # -- changing -------------------------------------------------------------------------------------------------
@@ -310,6 +314,13 @@ class Control:
             return None
         state = self._store.state(ident)
         return Found(ident, envelope, state, chosen(request.select, envelope, state, clock.wall(), self._site_of))
+
+    def _dues(self, ident: bytes) -> dict[str, float]:
+        """When the schedule looks at what waits there, by domain."""
+        if self._schedule is None:
+            return {}
+        due_wall = self._schedule.due_wall
+        return {item.domain: due_wall(item) for item in self._schedule.items(ident) if item.place.name == "WAITING"}
 
     def _items(self, ident: bytes) -> list[Any]:
         return self._schedule.items(ident) if self._schedule is not None else []

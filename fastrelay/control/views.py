@@ -14,11 +14,23 @@ OTHERS = "(others)"
 HEADERS = 16 * 1024  # octets of the header section that `show` prints
 
 
-def row(one: Found, places: Iterable[str]) -> dict[str, Any]:
+Dues = Mapping[str, float]
+"""Recipient domain -> wall second of its next look, for what waits on the schedule; the recorded one holds else. Where
+a site is suspended its mail waits longer than its records say."""
+
+
+_RECORDED: Dues = {}
+
+
+def row(one: Found, places: Iterable[str], dues: Dues = _RECORDED) -> dict[str, Any]:
     """A message in a list: who, to whom, how often tried, when next, why. Times are wall seconds."""
     envelope, state = one.envelope, one.state
-    waiting = [standing for standing in state.recipients if isinstance(standing, Waiting)]
-    soonest = min(waiting, key=lambda standing: standing.due, default=Waiting())
+    waiting = [
+        (dues.get(recipient.domain, standing.due), standing)
+        for recipient, standing in zip(envelope.recipients, state.recipients, strict=True)
+        if isinstance(standing, Waiting)
+    ]
+    due, soonest = min(waiting, key=lambda one: one[0], default=(0.0, Waiting()))
     return {
         "id": idents.to_text(one.ident),
         "created": envelope.created,
@@ -28,15 +40,17 @@ def row(one: Found, places: Iterable[str]) -> dict[str, Any]:
         "selected": len(one.indices),
         "open": len(waiting),
         "total": len(envelope.recipients),
-        "attempts": max((standing.attempts for standing in waiting), default=0),
-        "next": soonest.due,
+        "attempts": max((standing.attempts for _, standing in waiting), default=0),
+        "next": due,
         "last": soonest.reply,
         "held": state.held,
         "places": sorted(places),
     }
 
 
-def detail(one: Found, places: Mapping[str, str], site_of: SiteOf, headers: str) -> dict[str, Any]:
+def detail(
+    one: Found, places: Mapping[str, str], site_of: SiteOf, headers: str, dues: Dues = _RECORDED
+) -> dict[str, Any]:
     """Everything about one message. places: recipient domain -> place on the schedule."""
     recipients = []
     for recipient, standing in zip(one.envelope.recipients, one.state.recipients, strict=True):
@@ -47,14 +61,14 @@ def detail(one: Found, places: Mapping[str, str], site_of: SiteOf, headers: str)
                 "place": places.get(recipient.domain, ""),
                 "site": site_of(recipient.domain),
                 "attempts": standing.attempts,
-                "next": standing.due,
+                "next": dues.get(recipient.domain, standing.due),
                 "last": standing.reply,
             }
         else:
             shown["status"] = Status(standing).name.lower()
         recipients.append(shown)
     known = msgspec.to_builtins(one.envelope)
-    return {**known, **row(one, set(places.values())), "recipients": recipients, "headers": headers}
+    return {**known, **row(one, set(places.values()), dues), "recipients": recipients, "headers": headers}
 
 
 def header_text(parts: Iterable[bytes | memoryview]) -> str:
@@ -79,7 +93,7 @@ class Tally:
         self._domains: dict[str, dict[str, Any]] = {}
         self._totals = {"messages": 0, "recipients": 0, "octets": 0, "held": 0}
 
-    def add(self, one: Found) -> None:
+    def add(self, one: Found, dues: Dues = _RECORDED) -> None:
         """Count one message with its selected recipients."""
         totals = self._totals
         totals["messages"] += 1
@@ -92,19 +106,20 @@ class Tally:
             if not isinstance(standing, Waiting):
                 continue
             name = one.envelope.recipients[index].domain
+            due = dues.get(name, standing.due)
             counted = self._domains.get(name)
             if counted is None:
                 if len(self._domains) >= DOMAINS:
                     name = OTHERS
                 counted = self._domains.setdefault(
                     name,
-                    {"messages": 0, "recipients": 0, "tried": 0, "oldest": one.envelope.created, "next": standing.due},
+                    {"messages": 0, "recipients": 0, "tried": 0, "oldest": one.envelope.created, "next": due},
                 )
             counted["messages"] += name not in seen
             counted["recipients"] += 1
             counted["tried"] += standing.attempts > 0
             counted["oldest"] = min(counted["oldest"], one.envelope.created)
-            counted["next"] = min(counted["next"], standing.due)
+            counted["next"] = min(counted["next"], due)
             seen.add(name)
 
     def result(self, site_of: SiteOf) -> dict[str, Any]:

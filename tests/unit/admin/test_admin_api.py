@@ -88,6 +88,21 @@ def test_missing_slots_are_named() -> None:
     assert status == 200 and told["incomplete"] == [2, 5]
 
 
+def test_a_slot_that_is_still_loading_is_incomplete_and_says_why() -> None:
+    loading = {**OK0, "loading": True}
+    why = [{"slot": 0, "error": "it is still loading its mail; try again"}]
+    for path, more in (
+        ("queue", {}),
+        ("queue/summary", {}),
+        ("queue/retry", {"method": "POST", "body": {"select": {}}}),
+    ):
+        status, answer, _ = ask(path, loading, loading, **more)
+        assert (status, answer["incomplete"], answer["errors"]) == (200, [0], why)
+    status, answer, _ = ask(f"queue/{IDENT}", {"slot": 0, "found": False, "loading": True})
+    assert (status, answer["found"], answer["incomplete"]) == (200, False, [0])
+    assert ask("status", loading)[1]["incomplete"] == [0]
+
+
 def test_a_slot_that_failed_is_incomplete_and_says_why() -> None:
     status, told, _ = ask("queue/hold", OK0, FULL1, missing=(0,), method="POST", body={"select": {"all": True}})
     assert status == 200 and told["changed"] == 2

@@ -123,6 +123,7 @@ class Slot:
                 self.schedule.add(ident, domain, (index,), expires=self.created + 99999, due=due, attempts=2)
         self.events = tmp_path / "events"
         self.rests: list[float] = []
+        self.loading = False
         self.control = Control(
             7,
             self.spool,
@@ -131,6 +132,7 @@ class Slot:
             site_of=lambda domain: {"b.example": "big"}.get(domain, ""),
             parts={"spool": lambda: {"segments": 3}},
             rest=self.rests.append,
+            loading=lambda: self.loading,
         )
 
     def ask(self, verb: str, /, **request: Any) -> dict[str, Any]:
@@ -186,6 +188,31 @@ def test_long_looks_rest_and_stop_at_the_budget(slot: Slot, monkeypatch: pytest.
     assert slot.rests
     assert 0 < len(answer["rows"]) < 10
     assert answer["next"] == answer["rows"][-1]["id"]
+
+
+def test_while_mail_is_still_being_loaded_every_answer_says_so(slot: Slot) -> None:
+    slot.loading = True
+    assert all(slot.ask(verb)["loading"] for verb in ("status", "summary", "list"))
+    assert slot.ask("show", select={"id": "f" * 32})["loading"]
+    assert slot.ask("retry", select={"all": True})["loading"]
+    slot.loading = False
+    assert "loading" not in slot.ask("list")
+
+
+def test_next_is_when_the_schedule_looks_again_not_what_was_recorded(slot: Slot) -> None:
+    """A suspended site puts off what waits for it; its records are not rewritten for that."""
+    far = slot.created + 90_000
+    for item in slot.schedule.items(ident(3)):
+        if item.domain == "a.example":
+            item.due = far
+    assert slot.ask("list", select={"domain": "b.example"})["rows"][1]["next"] == slot.created + 7200
+    shown = slot.ask("show", select={"id": ident(3).hex()})
+    assert [one["next"] for one in shown["recipients"]] == [far, slot.created + 7200]
+    for n in range(10):
+        for item in slot.schedule.items(ident(n)):
+            item.due = far
+    assert slot.ask("summary")["domains"]["a.example"]["next"] == far
+    assert {row["next"] for row in slot.ask("list")["rows"]} == {far}
 
 
 def test_show_tells_everything(slot: Slot) -> None:
