@@ -1,12 +1,14 @@
 """Chores: work over many items, done in slices between which everybody else gets a turn.
 
 A chore is a generator that yields at least every BATCH items. `tick` lets the timers fire and takes the chores in turn
-for at most SLICE seconds, then asks `later` to go on. Nothing here waits.
+for at most SLICE seconds, then asks `later` to go on. Nothing here waits. One that ends with an error (a bug) is told
+of and ends alone: timers and other chores go on, and what it had in hand is the patrol's to find.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from fastrelay.runtime import tasks
 from fastrelay.schedule.item import Item
 from fastrelay.schedule.timers import Timers
 
@@ -52,14 +54,17 @@ class Chores:
         more = True
         while more:
             items = self._timers.pop(now)
-            if items:
-                self._come(items, now)
             more = items is not None
-            if chores:
-                chore = chores.popleft()
-                if next(chore, chores) is not chores:
-                    chores.append(chore)
-                more = True
+            try:
+                if items:
+                    self._come(items, now)
+                if chores:
+                    more = True
+                    chore = chores.popleft()
+                    if next(chore, chores) is not chores:
+                        chores.append(chore)
+            except Exception as error:
+                tasks.on_crash("Scheduler.chores", error)
             if self._timers.sweep():
                 more = True
             if more and self._now() >= end:

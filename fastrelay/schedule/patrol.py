@@ -55,8 +55,18 @@ class Patrol:
         return Audit(waiting, routing, ready, running, held, self._orphans)
 
     def walk(self) -> Iterator[None]:
-        """One walk, as a chore; yields wherever others may be given a turn. Ends early where another has begun."""
+        """One walk, as a chore; yields wherever others may be given a turn. Ends early where another has begun.
+
+        However it ends, the next one comes in its time.
+        """
         self.walking = True
+        try:
+            yield from self._walk()
+        finally:
+            self.walking = False
+            self._next_at = self._now() + PATROL_EVERY
+
+    def _walk(self) -> Iterator[None]:
         places, now = self._places, self._now
         table, timers, queues, lanes = places.table, places.timers, places.queues, places.lanes
         before, began = self._walked + timers.notice_left, now() + timers.notice_left
@@ -94,8 +104,6 @@ class Patrol:
         lanes.forget_idle(now())
         self._orphans = orphans
         self._walked = began - timers.notice_left
-        self.walking = False
-        self._next_at = now() + PATROL_EVERY
 
 
 def _mark(items: Iterable[Item], mark: int) -> Iterator[None]:

@@ -455,6 +455,33 @@ def test_the_patrol_wakes_what_lost_its_wake_up() -> None:
     assert {lane.site for lane in house.woken} == {"mx.a.test", "mx.b.test"}
 
 
+def test_an_error_ends_a_chore_alone_and_the_patrol_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes: list[BaseException] = []
+    monkeypatch.setattr(tasks, "on_crash", lambda name, error: crashes.append(error))
+    house = House()
+    house.add()
+    lost, late = house.add("b.test", due=1_030.0), house.add("c.test", due=1_031.0)
+
+    def fail(lane: Lane) -> None:
+        house.woken.append(lane)
+        raise RuntimeError(f"a bug met at {lane.site}")
+
+    house.s.attach(
+        unrouted=house.unrouted,
+        ready=fail,
+        expired=house.ended.append,
+        put_off=lambda item: None,
+        late=house.late.append,
+    )
+    house.at(1_040.0)
+    assert house.place(lost) is Place.READY and house.place(late) is Place.READY and len(crashes) == 2
+    for minute in (1, 2):
+        house.woken.clear()
+        house.at(1_000.0 + minute * (PATROL_EVERY + 1.0))
+        assert [lane.site for lane in house.woken] == ["mx.a.test"], "the patrol ends at the first, but comes again"
+    assert len(crashes) == 4 and not house.turns
+
+
 def test_the_table_lets_every_place_be_left_and_only_out_be_the_end() -> None:
     for place in Place:
         assert MOVES[place] and (place is Place.OUT or Place.OUT in MOVES[place])
