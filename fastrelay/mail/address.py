@@ -4,13 +4,6 @@ The wire grammar (smtp/grammar.py) is the only door: whatever carries one of the
 CR, LF, NUL or control character, has at most 64 octets before the last "@" and 255 after it (RFC 5321 4.5.3.1).
 """
 
-NULL_SENDER = ""
-
-
-def local_of(address: str) -> str:
-    """The part before the last "@" as sent: case is the receiver's business (RFC 5321 2.4)."""
-    return address.rpartition("@")[0]
-
 
 def domain_of(address: str) -> str:
     """The recipient domain as mail is grouped by it: case-folded, A-labels, no trailing dot; literals keep brackets.

@@ -4,8 +4,6 @@ import enum
 
 import msgspec
 
-SMTP_PORT = 25
-
 
 class Host(msgspec.Struct, frozen=True, gc=False):
     """One next hop: a name (or address text) and the addresses to try in order.

@@ -64,13 +64,12 @@ def parse_hop(text: str, key: str) -> Hop:
 class Overrides:
     """All rows, found by domain in a few dictionary looks."""
 
-    __slots__ = ("_any", "_exact", "_longest", "_suffix")
+    __slots__ = ("_any", "_exact", "_suffix")
 
     def __init__(self, rows: Sequence[StaticRoute]) -> None:
         self._exact: dict[str, Override] = {}
         self._suffix: dict[str, Override] = {}
         self._any: Override | None = None
-        self._longest = 0
         for n, row in enumerate(rows):
             hops = tuple(parse_hop(text, f"route[{n}].next_hop") for text in row.next_hop)
             one = Override(row.domain, hops, ",".join(row.next_hop))

@@ -115,10 +115,6 @@ class Timers:
             self._stand(item)
         return []
 
-    def next_second(self) -> int | None:
-        """The second at which the next bucket comes."""
-        return self._heap[0][0] if self._heap else None
-
     def sweep(self, most: int = 8) -> bool:
         """Drop stale entries from up to `most` buckets, when they outnumber the live. True while there is more."""
         if not self._sweeping:

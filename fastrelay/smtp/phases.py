@@ -67,9 +67,6 @@ OUT_OF_ORDER: dict[Step, dict[State, str]] = {
 
 # -- how long ---------------------------------------------------------------------------------------------------------
 
-SERVER_COMMAND_SECONDS = 300.0  # RFC 5321 4.5.3.2.7: at least 5 minutes for the next command
-SERVER_BLOCK_SECONDS = 180.0  # the client's own wait for a block to be taken is 3 minutes (4.5.3.2.5): no block
-# comes later than that from a peer that keeps the rules
 SERVER_CLOSING_SECONDS = 10.0  # for a last reply (421, 221) to leave; no RFC: the connection ends either way
 SERVER_LINGER_SECONDS = 2.0  # after a last reply to a client that may still send: time for it to read the reply and
 # close (no RFC; two retransmissions of a lost segment)

@@ -95,10 +95,6 @@ class Draft:
         self._parts, self._tail = [], bytearray()
         return parts
 
-    def to_file(self) -> None:
-        """All of it into the file. May wait; MachineShort."""
-        self._spill()
-
     def keep(self, ident: bytes) -> None:
         """The file is complete, on stable storage, and named after the message. May wait; MachineShort."""
         self._spill()

@@ -96,10 +96,6 @@ class Replay:
         for ident in list(self._open):
             yield ident, self._open.pop(ident), self._also.pop(ident, ())
 
-    def is_open(self, ident: bytes) -> bool:
-        """The message has not ended, as far as was fed."""
-        return ident in self._open
-
     def uses_file(self, ident: bytes) -> bool:
         """The message is open and its content is in a file."""
         held = self._open.get(ident)
