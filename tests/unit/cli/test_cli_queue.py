@@ -123,7 +123,8 @@ def test_pages() -> None:
     assert table[1].split() == [ID, "1m", "5.1KB", "<>", "b@y.example", "+2", "2", "in", "4m", "451", "4.7.1", "later"]
     held = queue_pages.listing({"rows": [{**ROW, "held": "why"}], "next": None, "now": now})
     assert "held: why" in held[1]
-    assert queue_pages.listing({"rows": [], "next": None, "now": now}) == ["no mail in the queue, or none that is meant by that"]
+    nothing = queue_pages.listing({"rows": [], "next": None, "now": now})
+    assert nothing == ["no mail in the queue, or none that is meant by that"]
     domains = {
         f"d{n}.example": {"messages": n, "recipients": n, "tried": 0, "oldest": 0.0, "next": 0.0, "site": ""}
         for n in range(1, 53)
