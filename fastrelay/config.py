@@ -6,12 +6,13 @@ Whatever is wrong raises ConfigError in one line: file, key, why, and the neares
 """
 
 import difflib
+import math
 import os
 import re
 import socket
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -30,7 +31,8 @@ class Rate(msgspec.Struct, frozen=True):
     seconds: float
 
 
-Duration = Annotated[float, msgspec.Meta(extra={"unit": "duration"})]
+Duration = Annotated[float, msgspec.Meta(extra={"unit": "duration"}, ge=0)]
+Lasting = Annotated[float, msgspec.Meta(extra={"unit": "duration"}, gt=0)]  # a zero would return or refuse all mail
 Size = Annotated[int, msgspec.Meta(extra={"unit": "size"}, ge=0)]
 Share = Annotated[float, msgspec.Meta(extra={"unit": "share"}, ge=0, le=1)]
 PerTime = Annotated[Rate, msgspec.Meta(extra={"unit": "rate"})]
@@ -54,7 +56,7 @@ class Server(Section, frozen=True):
     user: str = ""  # dropped to after binding; "" = stay
     runtime_dir: str = "/run/fastrelay"
     drain_timeout: Duration = 30.0
-    hang_timeout: Duration = 60.0  # a worker without heartbeat for so long is ended and replaced
+    hang_timeout: Lasting = 60.0  # a worker without heartbeat for so long is ended and replaced
 
 
 class Listener(Section, frozen=True):
@@ -65,8 +67,8 @@ class Listener(Section, frozen=True):
     relay_from: tuple[str, ...] = ("127.0.0.0/8", "::1")
     max_connections: Positive = 10000
     max_connections_per_client: Count = 50  # 0 = no limit; clients in relay_from: none unless the key is set
-    command_timeout: Duration = 5 * MINUTE  # RFC 5321 4.5.3.2.7
-    data_timeout: Duration = 3 * MINUTE  # between two blocks of content, RFC 5321 4.5.3.2.5
+    command_timeout: Lasting = 5 * MINUTE  # RFC 5321 4.5.3.2.7
+    data_timeout: Lasting = 3 * MINUTE  # between two blocks of content, RFC 5321 4.5.3.2.5
     min_data_rate: ByteRate = 500.0  # octets per second over the whole content
     max_message_size: Size = 50 * MIB
     max_recipients: Annotated[int, msgspec.Meta(ge=100)] = 1000  # RFC 5321 4.5.3.1.8: at least 100
@@ -99,11 +101,11 @@ class Limits(Section, frozen=True):
 class Retry(Section, frozen=True):
     """[retry]"""
 
-    first: Duration = 5 * MINUTE
+    first: Lasting = 5 * MINUTE
     factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
-    max: Duration = 4 * HOUR
+    max: Lasting = 4 * HOUR
     jitter: Share = 0.1
-    expire: Duration = 5 * DAY
+    expire: Lasting = 5 * DAY
 
 
 class Bounce(Section, frozen=True):
@@ -118,7 +120,7 @@ class Dns(Section, frozen=True):
     """[dns]"""
 
     nameservers: tuple[str, ...] = ()  # () = /etc/resolv.conf; "127.0.0.1:5353" allowed
-    timeout: Duration = 5.0  # a question, all servers and repeats together
+    timeout: Lasting = 5.0  # a question, all servers and repeats together
     cache_size: Positive = 65536
     negative_ttl: Duration = 5 * MINUTE  # ceiling; the zone's SOA may say less
     min_ttl: Duration = 5.0
@@ -136,7 +138,7 @@ class Delivery(Section, frozen=True):
     connection_lifetime: Duration = 5 * MINUTE
     idle_timeout: Duration = 60.0
     recipients_per_transaction: Positive = 100  # RFC 5321 4.5.3.1.8: every server takes 100
-    connect_timeout: Duration = 30.0
+    connect_timeout: Lasting = 30.0
     reply_timeout: Duration = 0.0  # ceiling on every wait for the peer; 0 = RFC 5321 4.5.3.2, phase by phase
     allow_private: bool = False
     ip: Literal["both", "4", "6"] = "both"
@@ -148,7 +150,7 @@ class Delivery(Section, frozen=True):
 class Site(Section, frozen=True):
     """[[site]]: matched by MX suffix or recipient domain; `delivery` is the merged whole."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1)]
     mx_suffix: tuple[str, ...] = ()
     domain: tuple[str, ...] = ()
     delivery: Delivery = Delivery()
@@ -212,6 +214,9 @@ _DERIVED = ("client_limit_set",)
 _DURATION = {"ms": 0.001, "s": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _SIZE = {"B": 1, "": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 _PER = {"s": 1.0, "sec": 1.0, "min": MINUTE, "m": MINUTE, "h": HOUR, "hour": HOUR, "d": DAY, "day": DAY}
+_HOST = re.compile(
+    r"(?=.{1,255}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z|\[[A-Za-z0-9.:]{2,60}\]\Z"
+)  # RFC 5321 4.1.3
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\Z")
 
 
@@ -224,9 +229,14 @@ def _quantity(text: str, units: Mapping[str, float], example: str) -> float:
 
 def _in_unit(unit: str, value: Any) -> Any:
     """A string of the file in the unit its key asks for; other types pass on to the type check."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number to work with")
+    if unit == "rate":
+        rate = _rate(value)
+        if isinstance(rate, Rate) and rate.count <= 0:
+            raise ValueError(f'{value!r} would let nothing through: write it like "100/min"')
+        return rate
     if not unit or not isinstance(value, str):
-        if unit == "rate" and isinstance(value, int | float):
-            return Rate(float(value), 1.0)
         return value
     if unit == "duration":
         return _quantity(value, _DURATION, '"30s", "5m", "4h" or "5d"')
@@ -236,10 +246,22 @@ def _in_unit(unit: str, value: Any) -> Any:
         return _quantity(value, {"%": 0.01}, '"5%"')
     if unit == "byterate":
         return _quantity(value.removesuffix("/s"), _SIZE, '"500B/s"')
+    raise AssertionError(f"no such unit: {unit}")
+
+
+def _rate(value: Any) -> Any:
+    if not isinstance(value, str):
+        return Rate(float(value), 1.0) if isinstance(value, int | float) and value is not True else value
     count, slash, per = value.partition("/")
     if not slash or per.strip() not in _PER:
         raise ValueError(f'{value!r} is not understood: write it like "100/min" or "20/s"')
     return Rate(_quantity(count, {"": 1}, '"100/min"'), _PER[per.strip()])
+
+
+def _host(name: str, key: str) -> None:
+    """It goes to peers and into headers: ConfigError naming `key` unless it is a host name, or an address literal."""
+    if not _HOST.match(name):
+        raise ConfigError(f'{key}: {name!r} is no host name: write it like "relay.example.com"')
 
 
 def _unit_of(hint: Any) -> str:
@@ -296,6 +318,16 @@ def _listener(where: str, given: dict[str, Any]) -> Listener:
     return msgspec.structs.replace(one, client_limit_set="max_connections_per_client" in given)
 
 
+def _road(delivery: Delivery, where: str) -> None:
+    if delivery.hello:
+        _host(delivery.hello, f"{where}hello")
+    for address in delivery.source_address:
+        try:
+            ip_address(address)
+        except ValueError as error:
+            raise ConfigError(f"{where}source_address: {error}") from None
+
+
 def parse_address(text: str, key: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:25", "[::]:25" or "unix:/path" (port 0). ConfigError naming `key` else."""
     if text.startswith("unix:/"):
@@ -336,6 +368,8 @@ def _parse(tree: dict[str, Any]) -> Config:
     parts: dict[str, Any] = {key: _section(kind, f"{key}.", tree.get(key, {})) for key, kind in _TABLES.items()}
     if not parts["server"].hostname:
         parts["server"] = msgspec.structs.replace(parts["server"], hostname=socket.gethostname() or "localhost")
+    _host(parts["server"].hostname, "server.hostname")
+    _road(parts["delivery"], "delivery.")
     listeners = tuple(_listener(f"listener[{n}].", one) for n, one in enumerate(tree.get("listener", [{}])))
     delivery, sites = tree.get("delivery", {}), []
     for n, row in enumerate(tree.get("site", [])):
@@ -346,7 +380,9 @@ def _parse(tree: dict[str, Any]) -> Config:
             if key not in _fields(Delivery):
                 raise ConfigError(_unknown(where, key, [*_SITE_KEYS, *_fields(Delivery)]))
         site = _section(Site, where, own)
-        sites.append(msgspec.structs.replace(site, delivery=_section(Delivery, where, {**delivery, **rest})))
+        merged: Delivery = _section(Delivery, where, {**delivery, **rest})
+        _road(merged, where)
+        sites.append(msgspec.structs.replace(site, delivery=merged))
     routes = tuple(_section(StaticRoute, f"route[{n}].", one) for n, one in enumerate(tree.get("route", [])))
     if parts["admin"].address:
         parse_address(parts["admin"].address, "admin.address")

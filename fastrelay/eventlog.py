@@ -15,7 +15,7 @@ command}, `peer_address` {name, addr}, `event_time`, `created_time` (seconds sin
 `num_attempts`, `session_id`, `source_address`, `tls_protocol_version`, `tls_cipher`, `delays` [before queue: from 354
 to the final dot; in queue: from the dot on; connect, transmit] in seconds.
 
-MisuseError when the file cannot be opened.
+ConfigError when the file cannot be opened.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from fastrelay.config import Log
-from fastrelay.errors import MisuseError
+from fastrelay.errors import ConfigError
 from fastrelay.mail.reply import Reply
 from fastrelay.metrics import Counts
 from fastrelay.runtime import clock
@@ -173,7 +173,7 @@ class EventLog:
             return
         try:
             fresh = _open(self._path)
-        except MisuseError as error:
+        except ConfigError as error:
             self.say("error", f"{error}; the file open so far is kept")
             return
         os.dup2(fresh, self._fd, inheritable=False)
@@ -210,6 +210,6 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise MisuseError(
+        raise ConfigError(
             f"log.events: cannot open {path}: {error.strerror}; the configured user must be able to write there"
         ) from None

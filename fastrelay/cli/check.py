@@ -1,10 +1,13 @@
 """`fastrelay check`: is this configuration one that a relay would start with?"""
 
+from pathlib import Path
+
 import click
 import msgspec
 
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, load
+from fastrelay.errors import ConfigError
 from fastrelay.process.cpus import workers
 from fastrelay.process.privileges import identity_of
 from fastrelay.routing.overrides import Overrides
@@ -35,7 +38,7 @@ def check(file: str | None, as_json: bool) -> None:
 
 
 def verify(config: Config) -> None:
-    """What only shows when it is used: the user, certificates, next hops, name servers. ConfigError as at a start."""
+    """What only shows when it is used: the user, certificates, next hops, name servers, the event log. ConfigError as at a start."""
     identity_of(config.server.user)
     for listener in config.listeners:
         if listener.tls != "none":
@@ -43,3 +46,6 @@ def verify(config: Config) -> None:
     Overrides(config.routes)
     for server in config.dns.nameservers:
         parse(server)
+    events = Path(config.log.events)
+    if config.log.events not in ("stdout", "none") and (events.is_dir() or not events.parent.is_dir()):
+        raise ConfigError(f"log.events: {events} cannot be a file there: name one in a directory that exists")

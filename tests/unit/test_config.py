@@ -56,6 +56,11 @@ def test_a_site_row_changes_only_what_it_names() -> None:
     assert site_settings(c, "other").connections == 7
 
 
+@pytest.mark.parametrize("name", ["relay.example.com", "localhost", "a_b-1.test", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
+def test_names_we_may_call_ourselves(name: str) -> None:
+    assert parse(f"[server]\nhostname = '{name}'\n[delivery]\nhello = '{name}'").delivery.hello == name
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -79,6 +84,22 @@ def test_a_site_row_changes_only_what_it_names() -> None:
         ("route = 5", "x.toml: route: write it as an array of tables: [[route]]"),
         ("spool = 5", "x.toml: spool: must be a table"),
         ("[spool", "x.toml: not TOML: "),
+        ("[retry]\nexpire = '0s'", "x.toml: retry.expire: expected `float` > 0.0"),
+        ("[retry]\nfirst = '0s'", "x.toml: retry.first: expected `float` > 0.0"),
+        ("[retry]\nexpire = -5", "x.toml: retry.expire: expected `float` > 0.0"),
+        ("[retry]\nexpire = nan", "x.toml: retry.expire: nan is no number to work with"),
+        ("[retry]\nfactor = inf", "x.toml: retry.factor: inf is no number to work with"),
+        ("[server]\ndrain_timeout = -1", "x.toml: server.drain_timeout: expected `float` >= 0.0"),
+        ("[dns]\ntimeout = '0s'", "x.toml: dns.timeout: expected `float` > 0.0"),
+        ("[delivery]\nconnect_rate = '0/min'", "x.toml: delivery.connect_rate: '0/min' would let nothing through"),
+        ("[[site]]\nname='a'\nconnect_rate = 0", "x.toml: site[0].connect_rate: 0 would let nothing through"),
+        ("[delivery]\nconnect_rate = true", "x.toml: delivery.connect_rate: "),
+        ("[[site]]\nname = ''", "x.toml: site[0].name: expected `str` of length >= 1"),
+        ("[server]\nhostname = 'a b'", "x.toml: server.hostname: 'a b' is no host name"),
+        ('[server]\nhostname = "a.test\\r\\n250 b"', "x.toml: server.hostname: 'a.test\\r\\n250 b' is no host name"),
+        ('[delivery]\nhello = "a\\nb"', "x.toml: delivery.hello: 'a\\nb' is no host name"),
+        ("[[site]]\nname='a'\nhello = 'x..y'", "x.toml: site[0].hello: 'x..y' is no host name"),
+        ("[delivery]\nsource_address = ['1.2.3']", "x.toml: delivery.source_address: '1.2.3' does not appear"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, message: str) -> None:
