@@ -1,22 +1,22 @@
-"""Relay: the walk of one batch, from items that wait for a route to outcomes that are settled.
+"""Relay: the walk of one batch, from items that are ready for a site to outcomes that are settled.
 
-    unrouted(domain)  the route in force, at once; else one task per domain asks the router
     ready(lane)       runners of the lane are woken or started (schedule/runners.py)
     attempt(item)     route, connection, body, transaction; settle; the body leaves memory
-    expired(item)     settled by one of a few tasks;  late(item): its sender told by one of a few others
+
+What the schedule asks for besides (a route, an expiry, word to a sender) are errands.py's.
 
 Promises
 - Whatever happens to a task, a bug or a kill, the item it has in hand is settled or given back: none is left RUNNING.
 - A lane waits only for itself: for its own route, connections and peers.
-- Bounded: ROUTERS tasks that route, EXPIRERS that expire and as many that tell, and runners as runners.py says.
+- Bounded: runners as runners.py says.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import tls_policy
+from fastrelay.errands import Errands, Router, guarded
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
@@ -29,10 +29,6 @@ from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.plan import was_held_back
 from fastrelay.settlement.settle import Settle
 
-ROUTERS = 1000  # twice what the resolver asks at once (routing/resolver.py MAX_LOOKUPS)
-EXPIRERS = 8  # each waits for one sync per notice: eight at once fill a batch without crowding out new mail
-TURN = 64  # items settled in a row without waiting, before others get a turn: some 2 ms
-PAUSE = 60.0  # seconds until an item is tried again that met a bug of ours
 REST = 5.0  # seconds until a machine without memory or descriptors is asked again; as delivery/limits.py SHORT_REST
 DEMANDS = 65536  # as many as the router keeps decisions
 
@@ -60,13 +56,6 @@ class Store(Protocol):
     def release_body(self, ident: bytes, /) -> None: ...
 
 
-class Router(Protocol):
-    """Where to (routing/router.py)."""
-
-    def route_cached(self, domain: str, now: float) -> Route | Outcome | None: ...
-    def route(self, domain: str) -> Route | Outcome: ...
-
-
 class Carrier(Protocol):
     """A runner's hands (delivery/carrier.py)."""
 
@@ -92,7 +81,7 @@ class Carrier(Protocol):
 
 
 class Relay:
-    """One per worker; it takes the scheduler's four questions upon itself. make_carrier: a new runner's hands.
+    """One per worker; it and its errands answer the scheduler's questions. make_carrier: a new runner's hands.
 
     note(ident): that message goes to a peer now, b"" when it has; whoever finds a worker crashed will want to know.
     """
@@ -121,64 +110,15 @@ class Relay:
             scheduler.next, self.attempt, make_carrier, self._sending.__contains__, settings_of, now=now
         )
         self._demands: dict[str, tuple[Route, Demand]] = {}
-        self._routing: set[str] = set()  # domains the router was asked for, or will be
-        self._to_route: deque[str] = deque()  # of these, the ones that wait for a task
-        self._routers = 0
-        self._expired: deque[Item] = deque()
-        self._errands: set[tasks.Task] = set()  # tasks that route or expire
-        self._expirers = 0
-        self._late: dict[bytes, None] = {}  # messages whose senders are to be told
-        self._tellers = 0
         self._draining = False
-        self._errands_done = tasks.Event()
+        self._errands = errands = Errands(scheduler, router, settle, now)
         scheduler.attach(
-            unrouted=self.unrouted,
+            unrouted=errands.unrouted,
             ready=self.runners.ready,
-            expired=self.expired,
+            expired=errands.expired,
             put_off=self.put_off,
-            late=self.late,
+            late=errands.late,
         )
-
-    # -- where to ---------------------------------------------------------------------------------------------------
-
-    def unrouted(self, domain: str) -> None:
-        """Items of that domain wait for a route. Never waits."""
-        now = self._now()
-        found = self._router.route_cached(domain, now)
-        if type(found) is Route:
-            self._scheduler.routed(domain, found, now)
-        elif domain not in self._routing and not self._draining:
-            self._routing.add(domain)
-            self._to_route.append(domain)
-            if self._routers < ROUTERS:
-                self._routers += 1
-                self._errands.add(tasks.spawn(self._errand, self._route_domains))
-
-    def _route_domains(self) -> None:
-        try:
-            while self._to_route and not self._draining:
-                domain = self._to_route.popleft()
-                try:
-                    self._route_domain(domain)
-                except Exception as error:
-                    tasks.on_crash("Relay.route", error)  # its items wait for the next patrol to ask again
-                finally:
-                    self._routing.discard(domain)
-        finally:
-            self._routers -= 1
-
-    def _route_domain(self, domain: str) -> None:
-        found = self._router.route_cached(domain, self._now()) or self._router.route(domain)
-        if isinstance(found, Route):
-            self._scheduler.routed(domain, found, self._now())
-            return
-        count = 0
-        while not self._draining and (items := self._scheduler.unroutable(domain, self._now(), 1)):
-            for item in items:
-                self._guarded(item, self._settle.settle, item, [found] * len(item.indices))
-            count += 1
-            if count % TURN == 0:
-                tasks.run_loop_once()
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
@@ -209,7 +149,7 @@ class Relay:
                         self._store.returned(message)
         except SpoolDamaged as damage:
             if carrier not in self._sending:
-                self._guarded(item, self._settle.set_aside, item, damage)
+                guarded(self._settle, item, self._settle.set_aside, item, damage)
                 return 0.0
             outcomes = self._cut_short(carrier, item, _UNREADABLE)  # the next attempt finds it before it begins
         except MachineShort as short:
@@ -224,7 +164,7 @@ class Relay:
             outcomes = [Deferred(_BUG, Phase.QUEUE, Scope.MESSAGE)] * len(item.indices)
         try:
             self._note(b"")
-            self._guarded(item, self._settle.settle, item, outcomes, road)
+            guarded(self._settle, item, self._settle.settle, item, outcomes, road)
             self._release_body(item.ident)
         finally:
             self._sending.discard(carrier)
@@ -277,79 +217,15 @@ class Relay:
         """Killed during an attempt: who has an outcome keeps it, the others come again at once, uncounted."""
         if carrier in self._sending:
             outcomes = self._cut_short(carrier, item, _STOPPED)
-            self._guarded(item, self._settle.settle, item, outcomes, carrier)
+            guarded(self._settle, item, self._settle.settle, item, outcomes, carrier)
         elif item.place is Place.RUNNING:
             self._settle.give_back(item, 0.0, attempted=False)
-
-    def _guarded(self, item: Item, settle: Callable[..., None], *args: object) -> None:
-        """Settle; whatever goes wrong, the item does not stay in this task's hands."""
-        try:
-            settle(*args)
-        except BaseException as error:
-            killed = isinstance(error, tasks.TaskExit)
-            if item.place is Place.RUNNING:
-                self._settle.give_back(item, 0.0 if killed else PAUSE, attempted=not killed)
-            if killed:
-                raise
-            tasks.on_crash("Relay.settle", error)
 
     def put_off(self, item: Item) -> None:
         """Its site is suspended: by the time it resumes the body can be read from disk. Never waits."""
         self._store.release_body(item.ident)
 
-    # -- too late ---------------------------------------------------------------------------------------------------
-
-    def expired(self, item: Item) -> None:
-        """Its time has run out; it is RUNNING, in our hands. Never waits."""
-        self._expired.append(item)
-        if self._expirers < EXPIRERS and not self._draining:
-            self._expirers += 1
-            self._errands.add(tasks.spawn(self._errand, self._expire_items))
-
-    def _expire_items(self) -> None:
-        try:
-            count = 0
-            while self._expired and not self._draining:
-                item = self._expired.popleft()
-                self._guarded(item, self._settle.expire, item)
-                count += 1
-                if count % TURN == 0:
-                    tasks.run_loop_once()
-        finally:
-            self._expirers -= 1
-
-    def late(self, item: Item) -> None:
-        """Its sender is to be told that it waits; the item stays where it is. Never waits."""
-        self._late[item.ident] = None
-        if self._tellers < EXPIRERS and not self._draining:
-            self._tellers += 1
-            self._errands.add(tasks.spawn(self._errand, self._tell_late))
-
-    def _tell_late(self) -> None:
-        try:
-            count = 0
-            while self._late and not self._draining:
-                ident = next(iter(self._late))
-                del self._late[ident]
-                try:
-                    self._settle.tell_late(ident)
-                except Exception as error:
-                    tasks.on_crash("Relay.late", error)  # its next deferral tells
-                count += 1
-                if count % TURN == 0:
-                    tasks.run_loop_once()
-        finally:
-            self._tellers -= 1
-
     # -- the house --------------------------------------------------------------------------------------------------
-
-    def _errand(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        finally:
-            self._errands.discard(tasks.current())
-            if self._draining and not self._errands:
-                self._errands_done.set()
 
     def tick(self, now: float) -> None:
         """Once a second. Never waits."""
@@ -359,25 +235,20 @@ class Relay:
         """End a drain now: what is under way is cut off, and given back. Never waits."""
         self._draining = True
         self.runners.cut()
-        for task in self._errands:
-            if task:
-                tasks.kill(task)
+        self._errands.cut()
 
     def drain(self, seconds: float) -> bool:
         """Nothing new is begun; what is under way may end within `seconds`, then is cut off. Waits. True: it ended."""
         self._draining = True
+        self._errands.stop()
         until = self._now() + seconds
         clean = self.runners.drain(seconds)
-        if self._errands and not self._errands_done.wait(max(until - self._now(), 0.1)):
+        if not self._errands.wait_over(max(until - self._now(), 0.1)):
             self.cut()
-            self._errands_done.wait(1.0)
+            self._errands.wait_over(1.0)
             return False
         return clean
 
     def statistics(self) -> dict[str, int]:
         """Runners, and who waits for the router or for the end."""
-        return {
-            **self.runners.statistics(),
-            "routing": len(self._routing),
-            "expired": len(self._expired),
-        }
+        return {**self.runners.statistics(), **self._errands.statistics()}

@@ -212,7 +212,7 @@ def test_one_question_for_all_who_wait_and_none_waits_for_another_domain() -> No
 
 
 def test_more_domains_than_routers_are_asked_for_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastrelay.relay.ROUTERS", 3)
+    monkeypatch.setattr("fastrelay.errands.ROUTERS", 3)
     house = House()
     waiting: list[tasks.Parking] = []
 
