@@ -27,7 +27,7 @@ from fastrelay.control import Door as ControlDoor
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.pool import Pool
-from fastrelay.errors import FastrelayError
+from fastrelay.errors import FastrelayError, MachineShort
 from fastrelay.eventlog import EventLog
 from fastrelay.intake import Intake
 from fastrelay.mail.ident import IdentSource, born
@@ -56,6 +56,7 @@ from fastrelay.spool.store import Store
 BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
 ADOPT_AFTER = 10.0  # seconds a slot must have been seen without an owner: its worker may be on its way back
 LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is not trusted at once
+TELL_EVERY = 10.0  # seconds between two lines about room at least: memory may come and go within one
 GRACE = 3600.0  # seconds in which nothing expires then
 LAST_CALL = 2.0  # seconds of drain_timeout kept for the spool's last sync
 
@@ -90,6 +91,8 @@ class Worker:
         self._ended = tasks.Event()
         self._loaded = False
         self._adopting = 0
+        self._refusing = False  # new mail gets 452, and the operator was told
+        self._told_at = -TELL_EVERY
         self._code = EXIT_OK
         self._sessions = 0
         self._beaten = clock.now()
@@ -316,6 +319,8 @@ class Worker:
         self.relay.tick(now)
         self.pool.tick(now)
         self.store.tick()
+        if now - self._told_at >= TELL_EVERY:
+            self._tell_of_room(now)
         for door in self.doors:
             door.tick()
         counts.queue_messages = len(self.store)
@@ -328,6 +333,27 @@ class Worker:
         self._exporter.flush()
         if self._loaded and self._ending is None:
             self._look_for_unowned(now)
+
+    def _tell_of_room(self, now: float) -> None:
+        """Whoever looks at stderr learns that new mail is refused for want of room, why, and when it is over."""
+        try:
+            self.store.check_room()
+        except MachineShort as short:
+            if not self._refusing:
+                self._refusing, self._told_at = True, now
+                riding = self.store.statistics()["riding"]
+                self.log.say(
+                    "error",
+                    f"new mail is refused with 452: {short.detail or short.text}; make room in {self._slot.path}, or "
+                    f"wait until mail has gone out"
+                    + (
+                        f"; {riding} records are in memory alone: a restart now would send mail again" if riding else ""
+                    ),
+                )
+        else:
+            if self._refusing:
+                self._refusing, self._told_at = False, now
+                self.log.say("info", "new mail is taken again")
 
     # -- adoption -------------------------------------------------------------------------------------------------
 

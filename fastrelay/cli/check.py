@@ -38,7 +38,7 @@ def check(file: str | None, as_json: bool) -> None:
 
 
 def verify(config: Config) -> None:
-    """What only shows when it is used: user, certificates, next hops, name servers, event log. ConfigError as at a start."""
+    """What only shows when it is used: user, certificates, next hops, servers, event log. ConfigError as at a start."""
     identity_of(config.server.user)
     for listener in config.listeners:
         if listener.tls != "none":

@@ -138,6 +138,7 @@ def test_writes_that_fail_for_want_of_room_are_452_and_what_is_queued_goes_out(
     with box:
         assert len(box.wait(5)) == 5, "a full disk kept mail from going out"
         assert not taken("never@x.example")
+        debian.wait_until(lambda: "new mail is refused with 452: " in one.said(), 20, "the operator to be told")
         marker.unlink()
         debian.wait_until(lambda: taken("after@x.example"), 20, "mail to be taken again")
         box.wait(6)
