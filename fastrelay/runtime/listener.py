@@ -82,7 +82,7 @@ class Listener:
             except OSError as error:
                 if error.errno in _SHORT:
                     self._watcher.stop()
-                    self._rest.start(self._rested)
+                    self._rest.start(self._rested, update=True)
                     self._on_short(error.errno)
                     return
                 continue  # ECONNABORTED and kin: that peer is gone, the next may not be

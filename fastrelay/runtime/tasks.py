@@ -109,7 +109,7 @@ class Parking:
             timer = None
             if timeout is not None:
                 timer = hub.loop.timer(max(timeout, 0.0))
-                timer.start(self._late)
+                timer.start(self._late, update=True)
             try:
                 _switch_to(hub)
             finally:

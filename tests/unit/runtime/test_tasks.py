@@ -1,7 +1,7 @@
 """runtime/tasks.py: what was handed over arrives, whatever else happens in the same turn of the loop."""
 
 from fastrelay.errors import PeerClosed, PeerTimeout
-from fastrelay.runtime import tasks
+from fastrelay.runtime import clock, tasks
 
 
 def _told(place: tasks.Parking, *acts: object) -> object:
@@ -40,3 +40,15 @@ def test_the_last_word_counts() -> None:
     assert _told(place, lambda: place.fail(lost), lambda: place.wake(3)) == 3
     assert _told(place, lambda: place.wake(4), lambda: place.fail(lost)) is PeerClosed
     assert _told(place, lambda: place.wake(5)) == 5
+
+
+def test_a_wait_is_as_long_as_it_says_though_the_loop_has_not_turned_for_longer() -> None:
+    """A process that was busy starts its waits now, not when its loop last looked at the clock."""
+    place = tasks.Parking()
+
+    tasks.run_loop_once()
+    busy_until = clock.now() + 0.5
+    while clock.now() < busy_until:
+        pass
+    tasks.spawn(tasks.later, place.wake, "it")  # on the turn after the wait has begun
+    assert place.wait(0.4) == "it"
