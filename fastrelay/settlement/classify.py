@@ -10,7 +10,7 @@ Pure: (phase, what was said) -> Delivered | Deferred | Failed with its scope. Ru
 - What fits no rule is temporary.
 """
 
-from fastrelay.errors import FastrelayError, PeerClosed, PeerTimeout, TlsFailed
+from fastrelay.errors import FastrelayError, MachineShort, PeerClosed, PeerTimeout, TlsFailed
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply
 
@@ -79,7 +79,9 @@ def classify(
 
 
 def _words(phase: Phase, error: FastrelayError) -> Reply:
-    """Our reply for an error: an enhanced code of RFC 3463 and the phase in words."""
+    """Our reply for an error: an enhanced code of RFC 3463 and the phase in words. A short machine has its own words."""
+    if isinstance(error, MachineShort):
+        return Reply(error.code, error.enhanced, (str(error),))
     doing = _DOING.get(phase, phase.value)
     if phase is Phase.CONNECT:
         enhanced = "4.4.1"  # no answer from host

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastrelay.errors import PeerClosed, PeerError, PeerTimeout, TlsFailed
+from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Phase, Scope
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.settlement.classify import SCOPES, classify
@@ -73,6 +73,13 @@ def test_no_answer_is_temporary_and_the_hosts(phase: Phase, error: PeerError, en
     assert (outcome.scope, outcome.uncertain, outcome.reply.code) == (Scope.HOST, False, 451)
     assert outcome.reply.enhanced == enhanced
     assert str(error) in outcome.reply.text
+
+
+def test_a_short_machine_speaks_for_itself() -> None:
+    short = MachineShort("no resources for another connection", code=451, enhanced="4.3.2", detail="too many files")
+    outcome = classify(Phase.QUEUE, short)
+    assert isinstance(outcome, Deferred) and outcome.scope is Scope.SITE
+    assert outcome.reply == Reply(451, "4.3.2", ("no resources for another connection (too many files)",))
 
 
 def test_silence_after_the_dot_is_uncertain() -> None:
