@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -54,6 +55,9 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+_NO_WORDS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # older click shows the page by itself
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="fastrelay", message="%(prog)s %(version)s")
 def program() -> None:
@@ -69,6 +73,9 @@ def run(words: Sequence[str] | None = None) -> int:
         code = program.main(words, prog_name="fastrelay", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else exits.OK
+    except _NO_WORDS as error:  # the help page as it is
+        error.show()
+        return exits.USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "fastrelay"
         return _told(where, f"{error.format_message().rstrip('.')}; see {where} --help", exits.USAGE)

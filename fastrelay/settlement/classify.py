@@ -79,9 +79,9 @@ def classify(
 
 
 def _words(phase: Phase, error: FastrelayError) -> Reply:
-    """Our reply for an error: an enhanced code of RFC 3463 and the phase in words. A short machine has its own words."""
+    """Our reply for an error: an enhanced code of RFC 3463 and the phase in words; a short machine has its own."""
     if isinstance(error, MachineShort):
-        return Reply(error.code, error.enhanced, (str(error),))
+        return Reply(error.code, error.enhanced, (error.text,))
     doing = _DOING.get(phase, phase.value)
     if phase is Phase.CONNECT:
         enhanced = "4.4.1"  # no answer from host

@@ -81,6 +81,13 @@ def test_usage_errors_say_where_help_is(capsys: pytest.CaptureFixture[str], word
     assert err.replace('"', "'") == says or err.startswith(says.partition(";")[0].rstrip("\n"))
 
 
+@pytest.mark.parametrize("words", [[], ["queue"]])
+def test_without_a_command_the_help_page_is_shown_as_it_is(capfd: pytest.CaptureFixture[str], words: list[str]) -> None:
+    main.run(words)
+    shown = "".join(capfd.readouterr())
+    assert shown.startswith("Usage: fastrelay ") and shown.count("\n") > 10 and "see fastrelay" not in shown
+
+
 def test_exit_codes_of_commands_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, code in ((75, 75), (0, 0), (None, 0)):
         command = click.Command("check", callback=lambda given=given: given)

@@ -79,7 +79,7 @@ def test_a_short_machine_speaks_for_itself() -> None:
     short = MachineShort("no resources for another connection", code=451, enhanced="4.3.2", detail="too many files")
     outcome = classify(Phase.QUEUE, short)
     assert isinstance(outcome, Deferred) and outcome.scope is Scope.SITE
-    assert outcome.reply == Reply(451, "4.3.2", ("no resources for another connection (too many files)",))
+    assert outcome.reply == Reply(451, "4.3.2", ("no resources for another connection",))
 
 
 def test_silence_after_the_dot_is_uncertain() -> None:
