@@ -1,9 +1,9 @@
 """Freeing: a segment is unlinked once nothing in it is needed that was not written forward.
 
 need.py says what is needed, forward.py writes it into the open segment. Once that is synced, and with it every record
-that supersedes one here (it would be an even older state that survives a power loss), the index goes, then the log, the
-directory synced after each: an index never outlives its log. Only when the last sync has returned does the segment
-cease to exist for the DONEs and ABORTs of others.
+that supersedes one here (it would be an even older state that survives a power loss; not of a message that goes with
+the segment), the index goes, then the log, the directory synced after each: an index never outlives its log. Only when
+the last sync has returned does the segment cease to exist for the DONEs and ABORTs of others.
 
 A segment is worth it when at most a quarter of it is open mail: one octet is written for four set free. Where space is
 short three quarters will do. One segment at a time, in slices of 5 ms, never beside a recovery or an adoption.

@@ -29,7 +29,8 @@ class Needed(NamedTuple):
     """What must be written forward of a segment: ids of messages, and other frames.
 
     unsure: it holds a record of a message that a batch under way concerns: what is needed shows when that is over.
-    stale: it holds states whose successors may not be synced yet.
+    stale: it holds states, of messages that outlive it, whose successors may not be synced yet. A message that has ended
+    and has its only copy here does not outlive it: no start will ask for its state.
     """
 
     messages: list[bytes]
@@ -59,6 +60,7 @@ class Need:
         others: list[Found] = []
         octets = 0
         unsure = stale = False
+        leaving: set[bytes] = set()  # have ended, and lay here from the first: there is no older copy
         began = clock.now()
         for n, frame in enumerate(self._frames(segment)):
             if frame.kind == MESSAGE:
@@ -68,11 +70,13 @@ class Need:
                     octets += frame.length
                 elif frame.state:
                     stale = True
+                elif held is None and not frame.copy:
+                    leaving.add(frame.ident)
             elif self.still(segment, frame):
                 others.append(frame)
                 octets += frame.length
             elif frame.kind == UPDATE:
-                stale = True
+                stale |= frame.ident not in leaving
                 unsure |= self._records.is_in_flight(frame.ident)
             elif frame.kind == DONE:
                 unsure |= self._records.is_in_flight(frame.ident)

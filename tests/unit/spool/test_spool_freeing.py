@@ -1,6 +1,7 @@
 """Freeing: what is needed goes forward, then the file, then what the file pinned; never anything else."""
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -388,24 +389,80 @@ def test_expired_and_waiting_recipients_go_forward_as_they_are(box: Box) -> None
     assert box.store.state(ident) == state
 
 
-def test_after_a_full_disk_what_is_not_needed_goes_though_nothing_new_comes(tmp_path: Path) -> None:
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Box]:
+    """A threaded slot whose disk can be filled: `fill_up`."""
+    box = Box(tmp_path, disk=TellingDisk(), threaded=True, segment_size=128 * KIB)
+    box.start()
+    yield box
+    box.crash()
+
+
+def fill_up(box: Box) -> None:
+    told(box).fail = lambda verb, name: OSError(errno.ENOSPC, "full") if verb == "write" else None
+
+
+def test_after_a_full_disk_what_is_not_needed_goes_though_nothing_new_comes(full: Box) -> None:
     """New mail is refused until there is room, so no octet is written that freeing could wait for."""
-    disk = TellingDisk()
-    box = Box(tmp_path, disk=disk, threaded=True, segment_size=128 * KIB)
-    store = box.start()
+    store = full.store
+    idents = full.fill(30)
+    for ident in idents:
+        store.record(ident, later())
+    until(lambda: store.statistics()["riding"] == 0)
+    idents += full.fill(40)
+    segments = store.statistics()["segments"]
+    assert segments > 2
+    fill_up(full)
+    for ident in idents:
+        store.record(ident, DONE)
+    looked = told(full).octets_read
+    until(lambda: store.statistics()["riding"] == 70 and (store.tick() or told(full).octets_read > looked))
+    told(full).fail = lambda verb, name: None
+    until(lambda: store.tick() or store.statistics()["freed"] >= segments - 1, 10.0)
+    check(full, {})
+
+
+def test_on_a_full_disk_segments_of_ended_mail_go_without_a_record(full: Box) -> None:
+    """Each unlink makes room for the records that could not be written: a full spool empties by itself."""
+    store = full.store
     idents = []
     for _ in range(60):
-        idents += box.fill(1)
+        idents += full.fill(1)
         store.record(idents[-1], later())
         until(lambda: store.statistics()["riding"] == 0)
     segments = store.statistics()["segments"]
     assert segments > 2
-    disk.fail = lambda verb, name: OSError(errno.ENOSPC, "full") if verb == "write" else None
+    fill_up(full)
     for ident in idents:
         store.record(ident, DONE)
-    looked = disk.octets_read
-    until(lambda: store.statistics()["riding"] == 60 and (store.tick() or disk.octets_read > looked))
-    disk.fail = lambda verb, name: None
     until(lambda: store.tick() or store.statistics()["freed"] >= segments - 1, 10.0)
-    check(box, {})
-    box.stop()
+    assert store.statistics()["riding"] == 60
+    full.crash()
+    told(full).fail = lambda verb, name: None
+    full.start()
+    left = set(full.entries)
+    assert left < set(idents) and len(left) < 30, "only what lay in the open segment comes again"
+    assert not full.notes
+
+
+def test_a_state_whose_message_lies_in_another_segment_does_not_go_before_its_record(full: Box) -> None:
+    """Else a crash would send to recipients again who had their mail long ago."""
+    store = full.store
+    ident = full.put(octets_of(0, 5000), recipients=2)
+    store.release_body(ident)
+    stays = full.fill(40)
+    half = State(1, (DELIVERED, Waiting(1, 5.0, "451 later")))
+    store.record(ident, half)
+    others = full.fill(40)
+    fill_up(full)
+    for one in others:
+        store.record(one, DONE)
+    store.record(ident, State(9, (DELIVERED, DELIVERED)))
+    looked = told(full).octets_read
+    until(lambda: store.statistics()["riding"] == 41 and (store.tick() or told(full).octets_read > looked))
+    until(lambda: store.tick() or store.statistics()["freed"] > 0)
+    full.crash()
+    told(full).fail = lambda verb, name: None
+    full.start()
+    assert full.store.state(ident) == half
+    assert set(stays) <= set(full.entries)
