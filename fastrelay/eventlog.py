@@ -71,8 +71,9 @@ def line_of(kind: str, fields: dict[str, Any], at: float) -> bytes:
     if type(ident) is bytes:
         fields["id"] = ident.hex()
     if not _SECRET_KEYS.isdisjoint(fields):
-        for key in _SECRET_KEYS & fields.keys():
-            fields[key] = _HIDDEN
+        for key in _SECRET_KEYS:
+            if key in fields:
+                fields[key] = _HIDDEN
     record: dict[str, Any] = {"type": kind, "event_time": round(at, 6), **fields}
     try:
         line = _encode(record)
@@ -81,7 +82,7 @@ def line_of(kind: str, fields: dict[str, Any], at: float) -> bytes:
         line = _encode(record)
     if len(line) >= MAX_LINE:
         line = _shortened(record)
-    if b"AUTH" in line or b"auth" in line or b"Auth" in line:
+    if b"AUTH" in line or b"uth" in line:
         line = _AUTH.sub(rb"\1***", line)
     if b"\x7f" in line or not line.isascii():
         line = _INVISIBLE.sub(lambda m: f"\\u{ord(m[0]):04x}", line.decode()).encode()

@@ -646,6 +646,7 @@ def test_what_has_expired_is_settled_by_a_few_tasks() -> None:
     assert house.is_sound() and len(house.schedule) == 0
 
 
+@pytest.mark.interpreted
 def test_a_bug_while_expiring_gives_the_item_back(crashes: Crashes, monkeypatch: pytest.MonkeyPatch) -> None:
     crashes.expected = True
     house = House()

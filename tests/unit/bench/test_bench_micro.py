@@ -48,11 +48,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     yield found
 
 
+@pytest.mark.interpreted
 def test_a_session_brings_its_message_in(seen: list[object], tmp_path: Path) -> None:
     OPERATIONS["session"](tmp_path)()
     assert seen == [len(CONTENT)]
 
 
+@pytest.mark.interpreted
 def test_a_transaction_comes_to_its_dot(seen: list[object], tmp_path: Path) -> None:
     repeat = OPERATIONS["transaction"](tmp_path)
     repeat()
@@ -60,6 +62,7 @@ def test_a_transaction_comes_to_its_dot(seen: list[object], tmp_path: Path) -> N
     assert seen == [client.State.DOT] * 2
 
 
+@pytest.mark.interpreted
 def test_a_message_is_read_back_whole(seen: list[object], tmp_path: Path) -> None:
     OPERATIONS["store_message"](tmp_path)()
     assert seen == [PREFIX + CONTENT]

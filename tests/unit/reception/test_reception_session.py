@@ -323,6 +323,7 @@ def test_silence_is_told_and_only_recorded_in_a_transaction() -> None:
         assert [event["reason"] for event in one.log.of("Rejection")] == ["timeout"] * recorded
 
 
+@pytest.mark.interpreted
 def test_errors_cost_time_from_the_tenth_on(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(module.tasks, "sleep", slept.append)

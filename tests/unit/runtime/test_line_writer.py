@@ -40,6 +40,7 @@ def test_lines_arrive_whole_and_in_order(file: tuple[int, Path]) -> None:
     assert writer.held == 0
 
 
+@pytest.mark.interpreted
 def test_a_pipe_gets_at_most_pipe_buf_of_whole_lines_per_write(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, fd = os.pipe()
     pieces: list[bytes] = []
@@ -77,6 +78,7 @@ def test_a_full_buffer_refuses_counts_and_says_so_once(file: tuple[int, Path]) -
     assert lines[11:] == [b"lost 9", b"after"]
 
 
+@pytest.mark.interpreted
 def test_a_full_disk_is_told_once_and_retried(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_writer, "RETRY", 0.001)
     errors: list[OSError] = []
@@ -99,6 +101,7 @@ def test_a_full_disk_is_told_once_and_retried(file: tuple[int, Path], monkeypatc
     assert len(errors) == 1
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_torn_write_never_mixes_two_lines(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     monkeypatch.setattr(line_writer, "RETRY", 0.001)

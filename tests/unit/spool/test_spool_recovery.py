@@ -61,6 +61,7 @@ def test_a_drained_spool_starts_from_its_indexes_alone(box: Box) -> None:
     assert told(box).deeds == [], "nothing was written"
 
 
+@pytest.mark.interpreted
 def test_only_what_is_unsealed_is_scanned(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     idents = box.fill(100)
     scanned: list[int] = []
