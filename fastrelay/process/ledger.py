@@ -7,71 +7,43 @@ Promises
   nothing to repair but its column, which the master zeroes after reaping and before the next fork (`clear_column`).
   Its record lock dies with it.
 - A key without a row and no row left is refused and counted, never ungoverned.
-- `give` takes no lock and cannot fail: it only lowers the giver's own cell.
+- `give` cannot fail: it only lowers the giver's own cell, without the lock. To ring one who waits it asks for the lock
+  once; where that is not to be had it rings all the same.
 
-Layout (a memfd, so it ends with the last process and can be handed to a new program): a header, then four arrays of
-65,536 rows: 128-bit keyed hashes, theoretical arrival times, waiting bits (one per column), counts (128 columns of 16
-bits). The file is sparse: 19 MB of addresses, one page per touched neighbourhood. A key lives in the window of 64 rows
-that starts at its hash; a row is idle, and may be given to another key, when nobody holds, nobody waits and its arrival
-time has passed, so nothing is lost by forgetting it. The hash is keyed with a secret of this ledger: outsiders cannot
-choose names that share a window.
-
-Locking: fcntl record locks, F_SETLK with bounded retries, never F_SETLKW; each process uses the one descriptor it was
-born with (closing any other descriptor of the file would drop its lock). Between lock and unlock there are memory
-accesses only. One more of a key that is held already, far below its limit, needs no lock (`_take_unlocked`).
-Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended pair of lock calls is 1.5 of them),
-a key never seen before 10 us; give alone 0.6 us.
+The file behind it, its rows and its lock are rows.py's. One more of a key that is held already, far below its limit,
+needs no lock (`_take_unlocked`). Measured: take and give together 4.7 us for one key, 6.9 us for two (an uncontended
+pair of lock calls is 1.5 of them), a key never seen before 10 us; give alone 0.6 us.
 
 Waiting: a refused take may leave a mark. The giver clears the mark of the next waiting column in turn and rings its
 eventfd. As a giver takes no lock, a mark set in the very instant of the give may be missed by it (not lost: it stands
 for the next give); a waiter therefore also tries again by itself after a second or so.
 """
 
-import fcntl
-import mmap
 import os
-import struct
 import time
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fastrelay.errors import Impossible, MisuseError
+from fastrelay.process import rows
 from fastrelay.process.limit import GRANTED, MAX_HELD, Granted, Key, Limit, Refused, Why, begin, has_room
+from fastrelay.process.rows import COLUMNS, Rows
 
-ROWS: Final = 65_536
-COLUMNS: Final = 128  # slots at most; the stride of a row of counts
-WINDOW: Final = 64  # rows a key may live in; a search of all of them costs 0.3 us
-VERSION: Final = 1
-_MAGIC: Final = b"FRLEDGER"
-_HEADER: Final = struct.Struct("<8sIIII32s")  # magic, version, rows, columns in use, window, secret
-_HASHES: Final = 4096
-_ARRIVALS: Final = _HASHES + ROWS * 16
-_WAITS: Final = _ARRIVALS + ROWS * 8
-_ROTORS: Final = _WAITS + ROWS * 16
-_COUNTS: Final = _ROTORS + ROWS
-SIZE: Final = _COUNTS + ROWS * COLUMNS * 2
-_NOBODY: Final = bytes(16)
-_TRIES: Final = 200  # about 0.3 ms: a lock is held for some 5 us unless its holder lost the CPU
 _BUSY_RETRY: Final = 0.01  # seconds
-_KNOWN: Final = 16_384  # keys whose row is remembered; beyond, all are forgotten and found again (1.5 us each)
 
 
 class Ledger:
-    """One per process, made before the fork; `attach` gives the process its column."""
+    """One per process, made before the fork; `attach` gives the process its column. make_rows: the file's rows."""
 
     __slots__ = (
-        "_arrivals",
         "_column",
         "_counts",
         "_eventfds",
         "_held",
-        "_known",
         "_marked",
-        "_memory",
         "_own_bit",
-        "_secret",
-        "_view",
+        "_rows",
+        "_waiting",
         "busy",
         "columns",
         "fd",
@@ -79,23 +51,17 @@ class Ledger:
         "unheld",
     )
 
-    def __init__(self, fd: int, eventfds: Sequence[int]) -> None:
+    def __init__(self, fd: int, eventfds: Sequence[int], *, make_rows: Callable[[int], Rows] = Rows) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, SIZE)
-        magic, version, rows, columns, window, secret = _HEADER.unpack_from(self._memory)
-        if (magic, version, rows, window) != (_MAGIC, VERSION, ROWS, WINDOW):
-            raise MisuseError(f"the ledger has format {version}, this program speaks {VERSION}: stop, then start")
-        if columns != len(eventfds):
-            raise MisuseError(f"the ledger has {columns} columns, but {len(eventfds)} eventfds came with it")
-        self._view = memoryview(self._memory)
-        self._arrivals = self._view[_ARRIVALS:_WAITS].cast("d")
-        self._counts = self._view[_COUNTS:SIZE].cast("H")
-        self._secret = secret
-        self.columns = columns
+        self._rows = make_rows(fd)
+        self._counts = self._rows.counts
+        self._waiting = self._rows.waiting
+        self.columns = self._rows.columns
+        if self.columns != len(eventfds):
+            raise MisuseError(f"the ledger has {self.columns} columns, but {len(eventfds)} eventfds came with it")
         self._eventfds = tuple(eventfds)
         self._column = -1
         self._own_bit = 0
-        self._known: dict[Key, tuple[int, bytes]] = {}
         self._held: dict[Key, int] = {}
         self._marked: dict[Key, int] = {}
         self.full = 0  # takes refused because no row was left
@@ -107,10 +73,7 @@ class Ledger:
         """An empty ledger for slots 0 to columns - 1 (at most 128), and their eventfds."""
         if not 0 < columns <= COLUMNS:
             raise MisuseError(f"{columns} slots: the ledger holds 1 to {COLUMNS}")
-        fd = os.memfd_create("fastrelay-ledger", os.MFD_CLOEXEC)
-        os.ftruncate(fd, SIZE)
-        os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, ROWS, columns, WINDOW, os.urandom(32)), 0)
-        return cls(fd, [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(columns)])
+        return cls(rows.create(columns), [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(columns)])
 
     def attach(self, column: int) -> None:
         """This process is `column` from now on: its slot's number. Nothing may be left in the column."""
@@ -135,7 +98,7 @@ class Ledger:
         """Hold one count on every key, or none. now: monotonic seconds. wait: leave a mark where a count refused."""
         if len(wants) == 1 and self._take_unlocked(*wants[0]):
             return GRANTED
-        if not self._lock():
+        if not self._rows.lock():
             self.busy += 1
             return Refused(wants[0][0], Why.BUSY, now + _BUSY_RETRY)
         done: list[tuple[Key, int, bool, float]] = []
@@ -146,7 +109,7 @@ class Ledger:
                     self._undo(done)
                     return refused
         finally:
-            self._unlock()
+            self._rows.unlock()
         held = self._held
         for key, row, counted, _ in done:
             if counted:
@@ -177,7 +140,7 @@ class Ledger:
     def _take_one(
         self, key: Key, limit: Limit, now: float, wait: bool, done: list[tuple[Key, int, bool, float]]
     ) -> Refused | None:
-        row = self._find(key, now, claim=True)
+        row = self._rows.find(key, now, claim=True)
         if row < 0:
             self.full += 1
             return Refused(key, Why.FULL, now + 1.0)
@@ -189,12 +152,13 @@ class Ledger:
                 self._mark(row)
                 self._marked[key] = row
             return Refused(key, Why.COUNT, None)
-        arrival = self._arrivals[row]
+        arrivals = self._rows.arrivals
+        arrival = arrivals[row]
         if rate is not None:
             may, value = begin(rate, arrival, now)
             if not may:
                 return Refused(key, Why.RATE, value)
-            self._arrivals[row] = value
+            arrivals[row] = value
         if count is not None:
             counts[cell] += 1
         done.append((key, row, count is not None, arrival))
@@ -202,13 +166,13 @@ class Ledger:
 
     def _undo(self, done: list[tuple[Key, int, bool, float]]) -> None:
         for _, row, counted, arrival in reversed(done):
-            self._arrivals[row] = arrival
+            self._rows.arrivals[row] = arrival
             if counted:
                 self._counts[row * COLUMNS + self._column] -= 1
 
     def give(self, keys: Iterable[Key]) -> None:
         """Give one count of each key back and wake who waits. A key taken without a count limit holds nothing."""
-        held, counts = self._held, self._counts
+        held, counts, waiting = self._held, self._counts, self._waiting
         for key in keys:
             row = held.get(key)
             if row is None:
@@ -219,39 +183,38 @@ class Ledger:
             counts[cell] = left
             if not left:
                 del held[key]
-            waits = _WAITS + row * 16
-            if self._memory[waits : waits + 16] != _NOBODY:
+            if waiting[row + row] or waiting[row + row + 1]:
                 self._wake(row)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def wait_mark(self, key: Key) -> int:
         """Ask to be woken by the next give of `key`. Returns the total in use: below the limit, take at once."""
-        if not self._lock():
+        if not self._rows.lock():
             return self.total(key)  # unmarked: the waiter tries again by itself
         try:
-            row = self._find(key, 0.0, claim=False)
+            row = self._rows.find(key, 0.0, claim=False)
             if row < 0:
                 return 0
             self._mark(row)
         finally:
-            self._unlock()
+            self._rows.unlock()
         self._marked[key] = row
-        return sum(self._counts[row * COLUMNS : row * COLUMNS + self.columns])
+        return self._rows.total(row)
 
     def wait_over(self, key: Key) -> None:
         """Not waiting for `key` any more. Harmless when not marked."""
         row = self._marked.pop(key, -1)
-        if row >= 0 and self._lock():
-            self._set_waits(row, self._waits(row) & ~self._own_bit)
-            self._unlock()
+        if row >= 0 and self._rows.lock():
+            self._rows.set_waits(row, self._rows.waits(row) & ~self._own_bit)
+            self._rows.unlock()
 
     def wanted(self, key: Key) -> bool:
         """Another worker waits for `key`, which this one holds. 0.3 us, no lock."""
         row = self._held.get(key)
         if row is None:
             return False
-        return self._waits(row) & ~self._own_bit != 0
+        return self._rows.waits(row) & ~self._own_bit != 0
 
     def freed(self) -> list[Key]:
         """The eventfd was readable: the keys whose mark was answered. Take them again; a refusal needs a new mark."""
@@ -259,108 +222,36 @@ class Ledger:
             os.eventfd_read(self.eventfd)
         except BlockingIOError:
             return []
-        keys = [key for key, row in self._marked.items() if not self._waits(row) & self._own_bit]
+        keys = [key for key, row in self._marked.items() if not self._rows.waits(row) & self._own_bit]
         for key in keys:
             del self._marked[key]
         return keys
 
-    def _waits(self, row: int) -> int:
-        start = _WAITS + row * 16
-        return int.from_bytes(self._memory[start : start + 16], "little")
-
-    def _set_waits(self, row: int, bits: int) -> None:
-        start = _WAITS + row * 16
-        self._memory[start : start + 16] = bits.to_bytes(16, "little")
-
     def _mark(self, row: int) -> None:
-        self._set_waits(row, self._waits(row) | self._own_bit)
+        self._rows.set_waits(row, self._rows.waits(row) | self._own_bit)
 
     def _wake(self, row: int) -> None:
         """Ring the next waiting column after the one rung last. Without the lock the mark stays: one ring too many."""
-        bits = self._waits(row)
-        locked = self._lock()
+        bits = self._rows.waits(row)
+        locked = self._rows.lock()
         try:
-            bits = self._waits(row)
+            bits = self._rows.waits(row)
             if not bits:
                 return
-            last = self._memory[_ROTORS + row]
+            last = self._rows.rung(row)
             later = bits >> (last + 1) << (last + 1)
             column = ((later or bits) & -(later or bits)).bit_length() - 1
             if locked:
-                self._memory[_ROTORS + row] = column
-                self._set_waits(row, bits & ~(1 << column))
+                self._rows.set_rung(row, column)
+                self._rows.set_waits(row, bits & ~(1 << column))
         finally:
             if locked:
-                self._unlock()
+                self._rows.unlock()
         self._ring(column)
 
     def _ring(self, column: int) -> None:
         if column < self.columns:
             os.eventfd_write(self._eventfds[column], 1)
-
-    # -- rows -----------------------------------------------------------------------------------------------------
-
-    def _find(self, key: Key, now: float, *, claim: bool) -> int:
-        """The row of `key`, -1 for none. claim: take an idle row for it. Under the lock when claiming."""
-        known = self._known.get(key)
-        memory = self._memory
-        if known is not None:
-            row, digest = known
-            start = _HASHES + row * 16
-            if memory[start : start + 16] == digest:
-                return row
-        else:
-            digest = self._digest(key)
-        home = int.from_bytes(digest[:4], "little") % (ROWS - WINDOW)
-        row = self._scan(digest, home)
-        if row < 0 and claim:
-            row = self._scan(_NOBODY, home)
-            if row < 0:
-                row = next((r for r in range(home, home + WINDOW) if self._is_idle(r, now)), -1)
-            if row >= 0:
-                start = _HASHES + row * 16
-                memory[start : start + 16] = digest
-        if row >= 0:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[key] = row, digest
-        return row
-
-    def _scan(self, digest: bytes, home: int) -> int:
-        start, end = _HASHES + home * 16, _HASHES + (home + WINDOW) * 16
-        find = self._memory.find
-        at = find(digest, start, end)
-        while at >= 0 and (at - start) % 16:
-            at = find(digest, at + 1, end)
-        return -1 if at < 0 else (at - _HASHES) // 16
-
-    def _is_idle(self, row: int, now: float) -> bool:
-        first = row * COLUMNS
-        return (
-            self._arrivals[row] <= now and not self._waits(row) and not any(self._counts[first : first + self.columns])
-        )
-
-    def _digest(self, key: Key) -> bytes:
-        hashed = blake2b(digest_size=16, key=self._secret)
-        for part in (key.kind, *key.names):
-            octets = part.encode("utf-8", "surrogateescape")
-            hashed.update(len(octets).to_bytes(4, "little") + octets)
-        return hashed.digest()
-
-    # -- the lock -------------------------------------------------------------------------------------------------
-
-    def _lock(self) -> bool:
-        for _ in range(_TRIES):
-            try:
-                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
-            except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES for a lock that is held
-                os.sched_yield()
-            else:
-                return True
-        return False
-
-    def _unlock(self) -> None:
-        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 0)
 
     # -- the master's, and the curious -----------------------------------------------------------------------------
 
@@ -371,36 +262,32 @@ class Ledger:
         by another process for 5 s.
         """
         deadline = time.monotonic() + 5.0
-        while not self._lock():
+        while not self._rows.lock():
             if time.monotonic() > deadline:
                 raise Impossible("the ledger stays locked: a worker stopped between two memory accesses")
         dropped, rung = 0, 0
         try:
-            for row in self._used_rows():
+            for row in self._rows.used():
                 cell = row * COLUMNS + column
-                waits = self._waits(row)
+                waits = self._rows.waits(row)
                 count = self._counts[cell]
                 if count:
                     dropped += count
                     self._counts[cell] = 0
                     rung |= waits
                 if waits >> column & 1 or (count and waits):
-                    self._set_waits(row, 0 if count else waits & ~(1 << column))
+                    self._rows.set_waits(row, 0 if count else waits & ~(1 << column))
         finally:
-            self._unlock()
+            self._rows.unlock()
         for other in range(self.columns):
             if rung >> other & 1 and other != column:
                 self._ring(other)
         return dropped
 
-    def _used_rows(self) -> list[int]:
-        words = self._view[_HASHES:_ARRIVALS].cast("Q").tolist()
-        return [row for row in range(ROWS) if words[2 * row]]
-
     def total(self, key: Key) -> int:
         """How many of `key` are held on the machine at this moment."""
-        row = self._find(key, 0.0, claim=False)
-        return 0 if row < 0 else sum(self._counts[row * COLUMNS : row * COLUMNS + self.columns])
+        row = self._rows.find(key, 0.0, claim=False)
+        return 0 if row < 0 else self._rows.total(row)
 
     def statistics(self) -> dict[str, int]:
         """What this process holds and waits for, and refusals so far that were nobody's limit."""
@@ -414,10 +301,6 @@ class Ledger:
 
     def close(self) -> None:
         """Unmap and close: drops every lock of this process on the ledger, so only at its end."""
-        self._arrivals.release()
-        self._counts.release()
-        self._view.release()
-        self._memory.close()
-        os.close(self.fd)
+        self._rows.close()
         for fd in self._eventfds:
             os.close(fd)

@@ -18,8 +18,9 @@ from fastrelay.process import sockets
 from fastrelay.process.admin_sockets import AdminSockets
 from fastrelay.process.children import Child, Kind, Post, Step
 from fastrelay.process.heartbeat import Page, Row
-from fastrelay.process.ledger import COLUMNS, Ledger
+from fastrelay.process.ledger import Ledger
 from fastrelay.process.privileges import Identity
+from fastrelay.process.rows import COLUMNS
 from fastrelay.process.seat import Seat
 from fastrelay.process.spawn import spawn
 

@@ -1,5 +1,8 @@
 """process/ledger.py: all or nothing, nothing left behind, rows reused, waiters woken in turn."""
 
+import contextlib
+import fcntl
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +11,9 @@ import pytest
 
 from fastrelay.config import Rate
 from fastrelay.errors import MisuseError
-from fastrelay.process import ledger as module
-from fastrelay.process.ledger import COLUMNS, WINDOW, Ledger
+from fastrelay.process.ledger import Ledger
 from fastrelay.process.limit import Refused, Why
+from fastrelay.process.rows import COLUMNS, WINDOW, Rows
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -36,6 +39,39 @@ def house() -> Iterator[list[Ledger]]:
         one.attach(slot)
     yield seats
     first.close()
+
+
+def crowded(first: Ledger) -> Ledger:
+    """The same ledger where all keys share one window."""
+
+    def by_name(secret: bytes, key: Any) -> bytes:
+        return b"\1\0\0\0" + bytes(key.names[0].encode().rjust(12))
+
+    one = Ledger(first.fd, first.eventfds, make_rows=lambda fd: Rows(fd, hashed=by_name))
+    one.attach(0)
+    return one
+
+
+@contextlib.contextmanager
+def locked_elsewhere(one: Ledger) -> Iterator[None]:
+    """Another process holds the lock and does not let go."""
+    heard, say = os.pipe()
+    wait, go_on = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        fcntl.lockf(one.fd, fcntl.LOCK_EX, 1, 0)
+        os.write(say, b"locked")
+        os.close(go_on)
+        os.read(wait, 1)
+        os._exit(0)
+    os.read(heard, 6)
+    try:
+        yield
+    finally:
+        os.close(go_on)
+        os.waitpid(pid, 0)
+        for fd in (heard, say, wait):
+            os.close(fd)
 
 
 def refused(answer: object) -> Refused:
@@ -140,11 +176,11 @@ def test_who_gives_up_waiting_is_not_woken(house: list[Ledger]) -> None:
     assert house[1].wait_mark(CLIENT) == 0, "nobody holds it: nothing to wait for"
 
 
+@pytest.mark.interpreted
 def test_idle_rows_are_reused_and_a_full_neighbourhood_refuses(
-    house: list[Ledger], monkeypatch: pytest.MonkeyPatch
+    house: list[Ledger],
 ) -> None:
-    one = house[0]
-    monkeypatch.setattr(Ledger, "_digest", lambda self, key: b"\1\0\0\0" + key.names[0].encode().rjust(12))
+    one = crowded(house[0])
     for n in range(WINDOW):
         limit = Limit(3) if n else Limit(rate=Rate(1, 60))
         assert one.take([(Key("k", (str(n),)), limit)], NOW)
@@ -157,12 +193,13 @@ def test_idle_rows_are_reused_and_a_full_neighbourhood_refuses(
     assert refused(one.take([(Key("k", ("0",)), Limit(rate=Rate(1, 60)))], NOW + 61)).why is Why.FULL
 
 
-def test_a_full_ledger_undoes_the_keys_before_it(house: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ledger, "_digest", lambda self, key: b"\1\0\0\0" + key.names[0].encode().rjust(12))
+@pytest.mark.interpreted
+def test_a_full_ledger_undoes_the_keys_before_it(house: list[Ledger]) -> None:
+    one = crowded(house[0])
     for n in range(WINDOW):
-        assert house[0].take([(Key("k", (str(n),)), Limit(2))], NOW)
-    assert not house[0].take([(Key("k", ("5",)), Limit(2)), (Key("k", ("late",)), Limit(2))], NOW)
-    assert house[0].total(Key("k", ("5",))) == 1
+        assert one.take([(Key("k", (str(n),)), Limit(2))], NOW)
+    assert not one.take([(Key("k", ("5",)), Limit(2)), (Key("k", ("late",)), Limit(2))], NOW)
+    assert one.total(Key("k", ("5",))) == 1
 
 
 def test_names_do_not_run_into_one_another(house: list[Ledger]) -> None:
@@ -171,38 +208,40 @@ def test_names_do_not_run_into_one_another(house: list[Ledger]) -> None:
     assert house[0].take([(Key("ab", ("c",)), Limit(1))], NOW)
 
 
-def test_forgotten_rows_are_found_again(house: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KNOWN", 4)
+def test_forgotten_rows_are_found_again(house: list[Ledger]) -> None:
+    one = Ledger(house[0].fd, house[0].eventfds, make_rows=lambda fd: Rows(fd, known=4))
+    one.attach(0)
     keys = [Key("client", (str(n),)) for n in range(50)]
     for key in keys:
-        assert house[0].take([(key, Limit(1))], NOW)
+        assert one.take([(key, Limit(1))], NOW)
     assert not any(house[1].take([(key, Limit(1))], NOW) for key in keys)
-    house[0].give(keys)
+    one.give(keys)
     assert all(house[1].take([(key, Limit(1))], NOW) for key in keys)
 
 
-def test_a_lock_held_too_long_refuses_and_never_blocks_a_give(
-    house: list[Ledger], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.interpreted
+def test_a_lock_held_too_long_refuses_and_never_blocks_a_give(house: list[Ledger]) -> None:
     one = house[0]
     assert one.take([(SITE, Limit(2))], NOW)
     house[1].wait_mark(SITE)
-    monkeypatch.setattr(Ledger, "_lock", lambda self: False)
-    answer = refused(one.take([(SITE, Limit(2))], NOW))
-    assert answer.why is Why.BUSY and answer.retry_at is not None and answer.retry_at > NOW
-    one.give([SITE])
+    with locked_elsewhere(one):
+        answer = refused(one.take([(SITE, Limit(2))], NOW))
+        assert answer.why is Why.BUSY and answer.retry_at is not None and answer.retry_at > NOW
+        one.give([SITE])
     assert one.total(SITE) == 0
     assert house[1].freed() == [], "its mark still stands, so the next give rings again"
 
 
-def test_one_more_far_below_the_limit_needs_no_lock(house: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.interpreted
+def test_one_more_far_below_the_limit_needs_no_lock(house: list[Ledger]) -> None:
     one, limit = house[0], Limit(COLUMNS + 3)
     assert one.take([(SITE, limit)], NOW)
-    monkeypatch.setattr(Ledger, "_lock", lambda self: False)
-    assert one.take([(SITE, limit)], NOW) and one.take([(SITE, limit)], NOW)
-    assert refused(one.take([(SITE, limit)], NOW)).why is Why.BUSY, "3 and all columns are the limit: under the lock"
-    assert refused(one.take([(SITE, Limit(COLUMNS + 9, Rate(5, 1)))], NOW)).why is Why.BUSY, "a rate needs the lock"
-    assert refused(house[1].take([(SITE, limit)], NOW)).why is Why.BUSY, "and so does a key not held yet"
+    with locked_elsewhere(one):
+        assert one.take([(SITE, limit)], NOW) and one.take([(SITE, limit)], NOW)
+        full = "3 and all columns are the limit: under the lock"
+        assert refused(one.take([(SITE, limit)], NOW)).why is Why.BUSY, full
+        assert refused(one.take([(SITE, Limit(COLUMNS + 9, Rate(5, 1)))], NOW)).why is Why.BUSY, "a rate needs the lock"
+        assert refused(house[1].take([(SITE, limit)], NOW)).why is Why.BUSY, "and so does a key not held yet"
     one.give([SITE, SITE, SITE])
     assert one.total(SITE) == 0 and one.statistics()["held"] == 0
 
@@ -237,7 +276,7 @@ def test_who_fell_behind_without_the_lock_takes_back_what_is_too_much(house: lis
 def test_only_a_ledger_of_this_format_is_opened(house: list[Ledger]) -> None:
     with pytest.raises(MisuseError, match="12 columns, but 2 eventfds"):
         Ledger(house[0].fd, house[0].eventfds[:2])
-    house[0]._memory[8:12] = (99).to_bytes(4, "little")
+    house[0]._rows._memory[8:12] = (99).to_bytes(4, "little")
     with pytest.raises(MisuseError, match="format 99"):
         Ledger(house[0].fd, house[0].eventfds)
 
