@@ -29,8 +29,8 @@ class Needed(NamedTuple):
     """What must be written forward of a segment: ids of messages, and other frames.
 
     unsure: it holds a record of a message that a batch under way concerns: what is needed shows when that is over.
-    stale: it holds states, of messages that outlive it, whose successors may not be synced yet. A message that has ended
-    and has its only copy here does not outlive it: no start will ask for its state.
+    stale: it holds states of messages that outlive it, whose successors may not be synced yet. One that has ended and has
+    its first copy here does not: what is left of it after a crash, a newer copy, has a state of its own.
     """
 
     messages: list[bytes]
@@ -60,7 +60,7 @@ class Need:
         others: list[Found] = []
         octets = 0
         unsure = stale = False
-        leaving: set[bytes] = set()  # have ended, and lay here from the first: there is no older copy
+        leaving: set[bytes] = set()  # have ended, and their first copy is here: there is no older one
         began = clock.now()
         for n, frame in enumerate(self._frames(segment)):
             if frame.kind == MESSAGE:
