@@ -76,7 +76,8 @@ class Stream:
             wheel.watch(self)
 
     def perish(self) -> None:
-        """The wheel's call: wake the waiter with PeerTimeout, or let its next wait fail."""
+        """The wheel's call, and that of whoever ends a wait: the waiter gets PeerTimeout. Where nobody waits nothing
+        happens: the wheel looks again within a second."""
         if self._task is None:
             return
         self._late = True
