@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 CONFIG ?= deploy/config/fastrelay.toml
 
-.PHONY: help demo run install dev lint check compiled interpreted test-compiled unit dialogues integration faults fuzz test proof bench bench-quick clean
+.PHONY: build/compiled help demo run install dev lint check compiled interpreted test-compiled unit dialogues integration faults fuzz test proof bench bench-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,11 +46,13 @@ interpreted: ## no compiled modules: the sources as they are
 	find fastrelay -name '*.so' -delete; rm -f *__mypyc*.so
 
 # a copy of what is committed, so that no compiled module ever stands beside a source somebody edits
-test-compiled: dev ## the suite on a compiled copy in build/compiled: some five minutes more than `make test`
+build/compiled: dev
 	rm -rf build/compiled && mkdir -p build/compiled
 	git archive HEAD | tar -x -C build/compiled
 	test ! -e .peers || ln -s ../../.peers build/compiled/.peers
 	cd build/compiled && FASTRELAY_COMPILE=1 ../../$(BIN)/python setup.py -q build_ext --inplace -j2
+
+test-compiled: build/compiled ## the suite on a compiled copy of what is committed: two minutes more than `make test`
 	cd build/compiled && ../../$(PYTEST) tests
 
 unit dialogues integration faults fuzz: dev

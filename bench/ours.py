@@ -65,6 +65,7 @@ class Fastrelay:
 
     name = "fastrelay"
     offers = frozenset(Need) - {Need.MX_BY_SYSTEM}
+    root = ROOT
 
     def missing(self) -> str:
         return "" if find_spec("fastrelay.cli.main") else "fastrelay.cli.main is not there"
@@ -81,7 +82,26 @@ class Fastrelay:
             link(wish.spool, folder / "spool")
         command = [sys.executable, "-c", "from fastrelay.cli.main import main; main()", "serve", "-c", str(file)]
         api = str(folder / "run" / "admin.sock")
-        return Setup(command, debian.environment(PYTHONPATH=str(ROOT)), port, text, metrics=admin, api=api)
+        return Setup(command, debian.environment(PYTHONPATH=str(self.root)), port, text, metrics=admin, api=api)
+
+
+class Compiled(Fastrelay):
+    """The same with its hot path compiled, from the copy that `make build/compiled` made: of the same commit, or the
+    comparison would be one of two programs."""
+
+    name = "compiled"
+    root = ROOT / "build" / "compiled"
+
+    def missing(self) -> str:
+        if not list((self.root / "fastrelay" / "smtp").glob("server.*.so")):
+            return "build/compiled is not there: make build/compiled"
+        return (
+            "" if _sources(self.root) == _sources(ROOT) else "build/compiled is of other sources: make build/compiled"
+        )
+
+
+def _sources(root: Path) -> dict[Path, bytes]:
+    return {path.relative_to(root): path.read_bytes() for path in (root / "fastrelay").rglob("*.py")}
 
 
 class Bare:

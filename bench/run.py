@@ -18,7 +18,7 @@ from bench import against, machine, report, tables  # noqa: E402
 from bench.backlog import Backlogs  # noqa: E402
 from bench.kinds.table import KINDS  # noqa: E402
 from bench.measure import Amount, Round, Stage  # noqa: E402
-from bench.ours import Bare, Fastrelay  # noqa: E402
+from bench.ours import Bare, Compiled, Fastrelay  # noqa: E402
 from bench.processes import Broken  # noqa: E402
 from bench.relay import Relay  # noqa: E402
 from bench.rivals.exim import Exim  # noqa: E402
@@ -32,7 +32,8 @@ from fastrelay.config import parse_quantity  # noqa: E402
 from fastrelay.errors import FastrelayError  # noqa: E402
 from tests.peers import debian  # noqa: E402
 
-RELAYS: dict[str, Relay] = {relay.name: relay for relay in (Fastrelay(), Bare(), Postfix(), Exim(), Haraka(), Slimta())}
+RIVALS = (Postfix(), Exim(), Haraka(), Slimta())
+RELAYS: dict[str, Relay] = {relay.name: relay for relay in (Fastrelay(), Compiled(), Bare(), *RIVALS)}
 SUITES = {"quick": (("fastrelay", "bare"), "4s"), "full": (tuple(RELAYS), "12s")}
 EX_UNAVAILABLE, EX_SOFTWARE = 69, 70
 _WIDTH = 140  # columns
