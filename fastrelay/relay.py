@@ -8,7 +8,7 @@ What the schedule asks for besides (a route, an expiry, word to a sender) are er
 Promises
 - Whatever happens to a task, a bug or a kill, the item it has in hand is settled or given back: none is left RUNNING.
 - A lane waits only for itself: for its own route, connections and peers.
-- Bounded: runners as runners.py says.
+- Bounded: runners as schedule/runners.py says.
 """
 
 from collections.abc import Callable, Sequence

@@ -31,7 +31,8 @@ class _Fallback(Exception):
 
 
 class Dialer:
-    """Opens connections. hello: our name where the site's settings bear none. plain: context that verifies nothing."""
+    """Opens connections. hello: our name where the site's settings bear none. opportunistic: the context that verifies
+    nothing."""
 
     __slots__ = (
         "_connect",

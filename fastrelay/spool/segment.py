@@ -33,7 +33,7 @@ def index_number(name: str) -> int | None:
 
 
 class Segment:
-    """One segment file. size: octets. pinned: octets other than messages found needed when last looked at.
+    """One segment file. size: octets. live: those of the newest copies of open messages. readers: who reads it now.
 
     closed: never written again. lost: only its index is left. postponed: octets the journal must have written in all
     before it is worth looking at again.
