@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from fastrelay.errors import PeerClosed
 from fastrelay.runtime import stream, tasks
+from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
 
 BACKLOG = 1024
@@ -191,7 +192,7 @@ class Front:
 def work(listening: socket.socket, hop: tuple[str, int], journal: Path, connections: int) -> None:
     """A worker, for as long as it lives."""
     front = Front(Journal(journal), Road(*hop, connections))
-    Listener(listening, front.serve, spawn=tasks.spawn).start()
+    Listener(listening, front.serve, spawn=Crowd().spawn).start()
     tasks.Event().wait()
 
 
