@@ -53,7 +53,7 @@ build/compiled: dev
 	cd build/compiled && FASTRELAY_COMPILE=1 ../../$(BIN)/python setup.py -q build_ext --inplace -j2
 
 test-compiled: build/compiled ## the suite on a compiled copy of what is committed: two minutes more than `make test`
-	cd build/compiled && ../../$(PYTEST) tests
+	cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled ../../$(PYTEST) tests
 
 unit dialogues integration faults fuzz: dev
 	$(PYTEST) tests/$@

@@ -67,7 +67,7 @@ class ThreadedCommitter(Committer):
         self._call()
 
     def ride(self, record: Frame) -> None:
-        """Write `record` with the next batch, in 5 ms at most."""
+        """Write `record` with the next batch: in 5 ms, or when the trip under way is back, whichever is later."""
         self._riding.append(record)
         if self._ride_alarm is None:
             self._ride_alarm = tasks.Alarm(RIDE, self._ride_now)

@@ -5,8 +5,8 @@ Promises:
   when they are not and will not be. So with `spool.durability = "fsync"`. With "os" they were handed to the system:
   they outlive any crash of ours, not one of the machine. With "memory" they are in this process alone and lost with it,
   except at an orderly stop: `drain` writes them to the journal (memory.py).
-- `record` is in memory at once and on disk in 5 ms, on stable storage within `spool.completion_sync`; `record_synced`
-  returns when it is there, and takes the change back when it raises.
+- `record` is in memory at once and handed to the system in 5 ms, or behind the sync that is under way then; on stable
+  storage within `spool.completion_sync`. `record_synced` returns when it is there, and takes it back when it raises.
 - A message is known from its commit until its last recipient has ended; `page` shows exactly these.
 - `read` gives the octets that were committed or raises SpoolDamaged: then they are in quarantine and the message is
   held. It never stops the event loop.
