@@ -33,8 +33,8 @@ def test_without_proc_loopback_is_ours(tmp_path: Path) -> None:
 
 
 def test_ends_count_with_their_port() -> None:
-    text = '[server]\nhostname = "Relay.Example."\n[[listener]]\naddress = "127.0.0.1:2525"\n'
-    own = ourselves.of(config.parse(text), ["other.example"])
+    text = '[server]\nhostname = "Relay.Example"\n[[listener]]\naddress = "127.0.0.1:2525"\n'
+    own = ourselves.of(config.parse(text), ["Other.Example."])
     assert own.is_name("relay.example") and own.is_name("other.example") and not own.is_name("x.example")
     assert own.is_end("127.0.0.1", 2525)
     assert not own.is_end("127.0.0.1", 2526)
