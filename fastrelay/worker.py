@@ -6,8 +6,7 @@ Promises
 - Nothing is accepted before the journal can commit; the backlog is loaded behind open doors.
 - TERM: no new connection, no new transaction in or out, final dots awaited up to drain_timeout. INT, QUIT and the end
   of the master: the same at once. Either way what rides is written and synced before the process ends.
-- A slot nobody holds is adopted by the least loaded worker once it has been seen unowned for ADOPT_AFTER seconds: one
-  whose worker is about to be respawned is left alone.
+- A slot nobody holds is adopted by the least loaded worker (adoption.py).
 - A worker that cannot read all the mail of its slot ends, so that its successor does: none lies there unknown.
 """
 
@@ -22,6 +21,7 @@ from typing import Any
 
 from fastrelay import config as configuration
 from fastrelay import metrics
+from fastrelay.adoption import Adoption
 from fastrelay.control import Control
 from fastrelay.control import Door as ControlDoor
 from fastrelay.delivery.carrier import Carrier
@@ -54,7 +54,6 @@ from fastrelay.spool.slots import Slot
 from fastrelay.spool.store import Store
 
 BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
-ADOPT_AFTER = 10.0  # seconds a slot must have been seen without an owner: its worker may be on its way back
 LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is not trusted at once
 TELL_EVERY = 10.0  # seconds between two lines about room at least: memory may come and go within one
 GRACE = 3600.0  # seconds in which nothing expires then
@@ -90,13 +89,11 @@ class Worker:
         self._ending: Ending | None = None
         self._ended = tasks.Event()
         self._loaded = False
-        self._adopting = 0
         self._refusing = False  # new mail gets 452, and the operator was told
         self._told_at = -TELL_EVERY
         self._code = EXIT_OK
         self._sessions = 0
         self._beaten = clock.now()
-        self._unowned: dict[Path, float] = {}  # slots seen without an owner, and since when
         self.counts = metrics.Counts(row.name for row in config.sites)
         self.log = EventLog(config.log, counts=self.counts, name=f"slot {slot.number}")
         self.log.start()
@@ -125,6 +122,14 @@ class Worker:
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))
         self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire)
+        self.adoption = Adoption(
+            Path(config.spool.path),
+            self.store,
+            self.intake.recovered,
+            may_adopt=self._is_least_loaded,
+            lost=self._start_over,
+            say=self.log.say,
+        )
         settle = Settle(self.store, self.scheduler, self.intake, self.log, self.counts, config)
         self.relay = Relay(
             self.store,
@@ -143,7 +148,7 @@ class Worker:
             eventlog=self.log,
             site_of=self._site_of,
             parts=self._parts(),
-            loading=lambda: self._adopting > 0 or not self._loaded,
+            loading=lambda: self.adoption.under_way or not self._loaded,
         )
 
     def _door(self, listener: configuration.Listener, sock: Any) -> Door:
@@ -285,6 +290,9 @@ class Worker:
             page.sessions(self._sessions)
         return page.may_accept(clock.now())
 
+    def _is_least_loaded(self) -> bool:
+        return self._sessions <= self._seat.page.least_loaded(clock.now(), self._sessions)
+
     def _memory_share(self) -> float:
         return self.store.statistics()["memory"] / max(self._config.limits.memory, 1)
 
@@ -332,7 +340,7 @@ class Worker:
         counts.dns_negative, counts.dns_stale = served.negatives, served.stales
         self._exporter.flush()
         if self._loaded and self._ending is None:
-            self._look_for_unowned(now)
+            self.adoption.look(now)
 
     def _tell_of_room(self, now: float) -> None:
         """Whoever looks at stderr learns that new mail is refused for want of room, why, and when it is over."""
@@ -354,35 +362,6 @@ class Worker:
             if self._refusing:
                 self._refusing, self._told_at = False, now
                 self.log.say("info", "new mail is taken again")
-
-    # -- adoption -------------------------------------------------------------------------------------------------
-
-    def _look_for_unowned(self, now: float) -> None:
-        found = slots.unowned(Path(self._config.spool.path))
-        self._unowned = {path: self._unowned.get(path, now) for path in found}
-        ripe = [path for path, since in self._unowned.items() if now - since >= ADOPT_AFTER]
-        if ripe and self._sessions <= self._seat.page.least_loaded(now, self._sessions):
-            del self._unowned[ripe[0]]
-            tasks.spawn(self._adopt, ripe[0])
-
-    def _adopt(self, path: Path) -> None:
-        self._adopting += 1
-        try:
-            count = 0
-            for entry in self.store.adopt(path):
-                self.intake.recovered(entry)
-                count += 1
-        except Exception as error:
-            if not isinstance(error, FastrelayError):
-                tasks.on_crash("Worker.adopt", error)
-            if path.exists():
-                self.log.say("error", f"cannot adopt {path.name}: {error}")
-            else:  # it was renamed into our slot before
-                self._start_over(f"cannot read {path.name} after its adoption: {error}")
-        else:
-            self.log.say("info", f"adopted {path.name}: {count} messages")
-        finally:
-            self._adopting -= 1
 
 
 def _settings(config: configuration.Config) -> Callable[[str], configuration.Delivery]:
