@@ -40,10 +40,10 @@ returned, and (3) the segment's name was synced into its directory (at its openi
 - A frame is needed while it is the newest MESSAGE copy or newest UPDATE of an open message, a DONE while a segment it
   names exists or may reappear, an ABORT while its segment does. Every segment with a copy is named: recovery, which
   makes copies before it knows what has ended, writes the DONE again where one of its copies has. A segment is unlinked
-  after its needed frames were written forward and synced, and whatever supersedes an UPDATE of it as well, but for those
-  of an ended message whose copy 0 lies there: no older copy is left that could ask for them, and a newer one brings its
-  state along (merged when written forward; by recovery, with every UPDATE later than its MESSAGE). It counts as existing
-  until the directory was synced after the unlink.
+  after its needed frames were written forward and synced, and whatever supersedes an UPDATE of it as well; not for an
+  ended message whose copy 0 lies there: no older copy is left that could ask for its state, and a newer one brings it
+  along (merged where it was written forward; where by recovery, with every UPDATE later than its MESSAGE). It counts
+  as existing until the directory was synced after the unlink.
 
 Limits: frame head 16 MiB, numbers as in the structs below. Times are wall seconds.
 """

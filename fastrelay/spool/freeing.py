@@ -8,8 +8,8 @@ the last sync has returned does the segment cease to exist for the DONEs and ABO
 A segment is worth it when at most a quarter of it is open mail: one octet is written for four set free. Where space is
 short three quarters will do. One segment at a time, in slices of 5 ms, never beside a recovery or an adoption.
 
-A disk that takes no writes ends the round; the next look, within a second, tries the same segment again. It is not put
-off until more has been written: where new mail is refused until there is room, nothing would ever be.
+A segment for which the disk takes no writes is passed over, and tried again at the next look, within a second. It is
+not put off until more has been written: where new mail is refused until there is room, nothing would ever be.
 """
 
 import contextlib
@@ -32,6 +32,7 @@ from fastrelay.spool.slots import tidy
 SHARE = 0.25  # of a segment that may be open mail when it is freed
 SHARE_SHORT = 0.75  # the same where space is short
 MANY = 16  # closed segments: with more than this, those with next to nothing in them are gathered up
+_REFUSALS = 64  # segments that a disk without room keeps from being freed, in one round: each costs a look at its index
 _SCRAP = 16  # next to nothing: a sixteenth of a full segment
 
 
@@ -181,15 +182,18 @@ class Freeing:
 
     def free_all(self) -> None:
         """Free everything that is worth it. Waits."""
-        while not self._closing and not self._suspended:
+        refused: set[bytes] = set()
+        while not self._closing and not self._suspended and len(refused) < _REFUSALS:
             found = worth(
-                self._register.segments.values(),
+                [segment for segment in self._register.segments.values() if segment.mark not in refused],
                 self._journal.written,
                 self._journal.limit,
                 short=self._short(),
             )
-            if found is None or (not self.free(found) and self._committer.failing is not None):
+            if found is None:
                 return
+            if not self.free(found):
+                refused.add(found.mark)
 
     # -- one segment ------------------------------------------------------------------------------------------------
 
@@ -218,8 +222,10 @@ class Freeing:
             self._reader.shelf.drop(segment)
             self._unlinked.add(segment.mark)
             self._away(self._unlink, segment)
-        except (OSError, MachineShort):
+        except MachineShort:
             return self._committer.failing is None and self._put_off(segment, segment.size // 8)
+        except OSError:
+            return self._put_off(segment, segment.size // 8)
         self._unlinked.discard(segment.mark)
         self._register.segment_gone(segment.mark)
         self.count += 1

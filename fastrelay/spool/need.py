@@ -29,8 +29,8 @@ class Needed(NamedTuple):
     """What must be written forward of a segment: ids of messages, and other frames.
 
     unsure: it holds a record of a message that a batch under way concerns: what is needed shows when that is over.
-    stale: it holds states of messages that outlive it, whose successors may not be synced yet. One that has ended and has
-    its first copy here does not: what is left of it after a crash, a newer copy, has a state of its own.
+    stale: it holds states of messages that outlive it, whose successors may not be synced yet. One that has ended and
+    has its first copy here does not: what is left of it after a crash, a newer copy, has a state of its own.
     """
 
     messages: list[bytes]
