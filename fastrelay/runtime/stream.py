@@ -97,20 +97,10 @@ class Stream:
         try:
             count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
         except BlockingIOError:
-            pass
+            return self.read_waiting_first()
         except OSError as error:
             raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
-        else:
-            return bytes(_view[:count])
-        while True:
-            self._wait(self._reader)
-            try:
-                count = self._sock.recv_into(_buffer, BUFFER, _NOWAIT)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
-            return bytes(_view[:count])
+        return bytes(_view[:count])
 
     def read_waiting_first(self) -> bytes:
         """`read` for where nothing can be there yet (a reply to what was just sent): waits before the first try."""
