@@ -28,7 +28,7 @@ COMPILE = os.environ.get("FASTRELAY_COMPILE", "") not in ("", "0")
 HOT = (
     *(f"fastrelay/{room}/*.py" for room in ("smtp", "reception", "spool", "schedule", "delivery", "settlement")),
     *(f"fastrelay/runtime/{name}.py" for name in ("clock", "crowd", "line_writer", "stream", "tasks")),
-    *(f"fastrelay/process/{name}.py" for name in ("balance", "heartbeat", "ledger", "limit")),
+    *(f"fastrelay/process/{name}.py" for name in ("balance", "heartbeat", "ledger", "limit", "rows")),
     *(f"fastrelay/{name}.py" for name in ("errands", "eventlog", "intake", "relay")),
 )
 # not compiled: what defines a msgspec.Struct (mypyc passes over the options of the class statement), and the seam to
