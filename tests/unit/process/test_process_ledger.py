@@ -176,7 +176,6 @@ def test_who_gives_up_waiting_is_not_woken(house: list[Ledger]) -> None:
     assert house[1].wait_mark(CLIENT) == 0, "nobody holds it: nothing to wait for"
 
 
-@pytest.mark.interpreted
 def test_idle_rows_are_reused_and_a_full_neighbourhood_refuses(
     house: list[Ledger],
 ) -> None:
@@ -193,7 +192,6 @@ def test_idle_rows_are_reused_and_a_full_neighbourhood_refuses(
     assert refused(one.take([(Key("k", ("0",)), Limit(rate=Rate(1, 60)))], NOW + 61)).why is Why.FULL
 
 
-@pytest.mark.interpreted
 def test_a_full_ledger_undoes_the_keys_before_it(house: list[Ledger]) -> None:
     one = crowded(house[0])
     for n in range(WINDOW):
@@ -219,7 +217,6 @@ def test_forgotten_rows_are_found_again(house: list[Ledger]) -> None:
     assert all(house[1].take([(key, Limit(1))], NOW) for key in keys)
 
 
-@pytest.mark.interpreted
 def test_a_lock_held_too_long_refuses_and_never_blocks_a_give(house: list[Ledger]) -> None:
     one = house[0]
     assert one.take([(SITE, Limit(2))], NOW)
@@ -232,7 +229,6 @@ def test_a_lock_held_too_long_refuses_and_never_blocks_a_give(house: list[Ledger
     assert house[1].freed() == [], "its mark still stands, so the next give rings again"
 
 
-@pytest.mark.interpreted
 def test_one_more_far_below_the_limit_needs_no_lock(house: list[Ledger]) -> None:
     one, limit = house[0], Limit(COLUMNS + 3)
     assert one.take([(SITE, limit)], NOW)
