@@ -5,8 +5,8 @@ Two committers with one face. `Committer` works in the caller's thread, at once:
 
 Promises: a group is in one batch, whole, or nowhere; groups are written in the order given. Records ride: with the next
 batch, or after 5 ms by themselves (behind the trip that is under way, if one is), synced within completion_sync; they
-are never lost to a failed write, but written again elsewhere. After a failure the disk is tried once a second; meanwhile
-groups fail at once and records wait.
+are never lost to a failed write, but written again elsewhere. After a failure the disk is tried once a second;
+meanwhile groups fail at once and records wait.
 Trips come back in order through `settle`, on the loop: what was written, what failed, which segments opened and closed.
 """
 
