@@ -45,6 +45,9 @@ class Lines:
             self._skipping = True
             self._octets = b"\r" if half_end else b""
             self._at = 0
+        elif at:  # what is used goes now: a client that idles would keep its last read of up to 64 KiB
+            self._octets = octets[at:]
+            self._at = 0
         return None
 
     def take_all(self) -> bytes:
