@@ -214,12 +214,13 @@ class Session:
         desk = self._desk
         if self._relays:  # nobody else gets as far as a message, so nobody else costs a look at the disk
             if desk.log.short:
+                desk.counts.throttled["log"] += 1
                 self._refuse(_LOG_SHORT, "MAIL", blame=False, sender=event.sender)
                 return
             try:
                 desk.intake.check_room(event.size)
             except MachineShort as short:
-                self._refuse(_shortage(short), "MAIL", blame=False, sender=event.sender)
+                self._refuse(self._shortage(short), "MAIL", blame=False, sender=event.sender)
                 return
         self._machine.mail_ok()
 
@@ -276,7 +277,7 @@ class Session:
             if content:
                 draft.write(content)
         except MachineShort as short:
-            self._not_taken(_shortage(short), event.last, blame=False)
+            self._not_taken(self._shortage(short), event.last, blame=False)
             return
         hops = self._hops
         if hops is not None and hops.feed(content) >= MAX_HOPS:
@@ -330,7 +331,7 @@ class Session:
         except MachineShort as short:
             if not isinstance(content, bytes):
                 content.discard()
-            self._refuse(_shortage(short), "DATA", blame=False)
+            self._refuse(self._shortage(short), "DATA", blame=False)
             return
         self._patience = SLOW_ERRORS
         size = machine.size
@@ -389,6 +390,10 @@ class Session:
             fields["tls_cipher"] = cipher[0] if cipher else ""
         return fields
 
+    def _shortage(self, short: MachineShort) -> Reply:
+        self._desk.counts.throttled["room"] += 1
+        return reply(short.code, short.enhanced, short.text)
+
     def _closing(self) -> Reply:
         return reply(421, "4.3.2", f"{self._desk.policy.terms.hostname} Closing, come back later")
 
@@ -412,7 +417,3 @@ class Session:
         self._waiting = True
         self._stream.linger(LINGER, 0.0 if self._leaving else self._desk.temper.linger_seconds)
         self._waiting = False
-
-
-def _shortage(short: MachineShort) -> Reply:
-    return reply(short.code, short.enhanced, short.text)

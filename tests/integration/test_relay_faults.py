@@ -106,7 +106,7 @@ def test_a_stop_on_a_full_disk_is_orderly_and_says_what_it_could_not_write(relay
             client.sendmail("a@x.example", "b@x.example", b"Subject: x\r\n\r\nx\r\n")
         one.wait_empty()
         (one.folder / "full").touch()
-        assert one.stop() == 0, one.said()
+        assert one.stop() == 75, one.said()
         assert "are not on disk" in one.said() and "exit code 75 while stopping" in one.said()
         assert one.audits() == [(0, 0)] and "Traceback" not in one.said()
         assert not list((one.folder / "run").glob("slot-*.sock"))

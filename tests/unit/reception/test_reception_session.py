@@ -199,6 +199,7 @@ def test_a_log_that_is_short_refuses_mail_before_it_is_read() -> None:
     one = Visit([EHLO, b"MAIL FROM:<>\r\n"])
     one.log.short = True
     assert one.run().answers[-1].startswith("452 4.3.1")
+    assert one.desk.counts.throttled == {"log": 1}
 
 
 def test_no_room_in_the_middle_is_said_at_the_end_and_nothing_stays() -> None:
@@ -209,6 +210,7 @@ def test_no_room_in_the_middle_is_said_at_the_end_and_nothing_stays() -> None:
     assert one.answers[9] == "452 4.3.1 no space left"
     assert intake.drafts[0].discarded and len(intake.messages) == 1
     assert len(one.log.of("Rejection")) == 1
+    assert one.desk.counts.throttled == {"room": 1}
 
 
 def test_no_room_in_the_last_piece() -> None:
@@ -223,6 +225,7 @@ def test_a_failed_commit_discards_the_draft() -> None:
     intake.dot = MachineShort("cannot be stored", code=451, enhanced="4.3.0")
     one = visit([*OPENING, (b"x" * 98 + b"\r\n") * 300, DOT], intake=intake)
     assert one.answers[-1] == "451 4.3.0 cannot be stored" and intake.drafts[0].discarded
+    assert one.desk.counts.throttled == {"room": 1}
 
 
 @pytest.mark.parametrize("pieces", [1, 100])
