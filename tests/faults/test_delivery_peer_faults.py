@@ -47,7 +47,7 @@ def nothing_left() -> Iterator[None]:
     before = sockets()
     yield
     close_ledgers()
-    assert sockets() == before
+    assert sockets() <= before  # what another test left may go meanwhile
 
 
 def sockets() -> set[str]:
