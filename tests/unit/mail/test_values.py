@@ -1,5 +1,8 @@
 """mail/: ids sort and never repeat, states and envelopes survive the disk, replies and headers stay one line each."""
 
+import sys
+import tracemalloc
+
 import pytest
 
 from fastrelay.errors import MisuseError
@@ -19,6 +22,19 @@ def test_an_id_survives_its_text_and_a_bad_one_is_named() -> None:
     assert ident.from_text(ident.to_text(one)) == one
     with pytest.raises(MisuseError, match="'nonsense' is not a message id"):
         ident.from_text("nonsense")
+
+
+def test_an_encoded_envelope_takes_the_memory_of_its_octets() -> None:
+    envelope.encode(envelope.Envelope("a" * 400, (), 1.5))  # its room is there
+    for length in range(0, 400, 7):
+        octets = envelope.encode(envelope.Envelope("a" * length, (), 1.5))
+        assert envelope.decode(octets).sender == "a" * length
+        assert sys.getsizeof(octets) == sys.getsizeof(b"") + len(octets)
+        tracemalloc.start()
+        kept = envelope.encode(envelope.Envelope("a" * length, (), 1.5))
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert taken <= sys.getsizeof(kept) + 8, "the allocator rounds up, the encoder must not"
 
 
 def test_envelope_survives_and_unknown_keys_are_passed_over() -> None:
