@@ -80,7 +80,8 @@ class Fastrelay:
         file.write_text(text)
         if wish.spool is not None:
             link(wish.spool, folder / "spool")
-        command = [sys.executable, "-c", "from fastrelay.cli.main import main; main()", "serve", "-c", str(file)]
+        # -P: not the fastrelay of the folder this run was started in, but that of `root`
+        command = [sys.executable, "-P", "-c", "from fastrelay.cli.main import main; main()", "serve", "-c", str(file)]
         api = str(folder / "run" / "admin.sock")
         return Setup(command, debian.environment(PYTHONPATH=str(self.root)), port, text, metrics=admin, api=api)
 

@@ -1,11 +1,13 @@
 """bench/ours.py: the compiled copy is measured only while it is of the same sources."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.ours import ROOT, Compiled
+from bench.relay import Wish
 
 
 @pytest.fixture
@@ -16,6 +18,17 @@ def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiled:
 
 def test_without_a_copy_it_says_what_makes_one(relay: Compiled) -> None:
     assert relay.missing() == "build/compiled is not there: make build/compiled"
+
+
+def test_it_is_the_copy_that_runs(relay: Compiled, tmp_path: Path) -> None:
+    setup = relay.prepare(tmp_path, Wish(sink=25, workers=1))
+    package = tmp_path / "fastrelay/cli"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "main.py").write_text("def main(): print('the copy')")
+    said = subprocess.run(setup.command, env=setup.env, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert said.stdout == "the copy\n"
 
 
 def test_only_the_same_sources_are_comparable(relay: Compiled, tmp_path: Path) -> None:
