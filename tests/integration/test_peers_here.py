@@ -61,5 +61,7 @@ def _handshake(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> boo
 def test_free_ports_differ() -> None:
     ports = {debian.free_port() for _ in range(20)}
     assert len(ports) == 20
+    outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(ports) < outgoing or outgoing < 12_000, "no connection of anybody's gets one of them meanwhile"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", ports.pop()))

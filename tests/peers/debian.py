@@ -6,6 +6,7 @@ program finds its shared libraries and perl modules only in `environment()`.
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -140,14 +141,29 @@ _given: set[int] = set()
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A loopback port nobody holds now, never the same twice in one run."""
-    while True:
+    """A loopback port nobody holds now, never the same twice in one run.
+
+    Below those the system gives to outgoing connections: one of these would take it before it is listened on.
+    """
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(*_PORTS)
         with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         if port not in _given:
             _given.add(port)
             return port
+    pytest.fail(f"no free port among {_PORTS[0]} to {_PORTS[1] - 1}")
+
+
+def _ports() -> tuple[int, int]:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return (10_000, lowest) if lowest >= 12_000 else (20_000, 60_000)
+
+
+_PORTS = _ports()
 
 
 def is_root() -> bool:
