@@ -66,7 +66,7 @@ def excerpt(run: Run) -> str:
     """The table for README.md."""
     first, second = _README
     rows = []
-    for name in ("fastrelay", "postfix", "exim", "haraka", "slimta", "bare", FLOOR):
+    for name in ("fastrelay", "compiled", "postfix", "exim", "haraka", "slimta", "bare", FLOOR):
         one, other = _summary(run, first, name), _summary(run, second, name)
         if one is None:
             continue
