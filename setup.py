@@ -1,7 +1,7 @@
 """Packaging of fastrelay. `pip install .` gives the command `fastrelay`; with FASTRELAY_COMPILE=1 in the environment
 (`make compiled`) the modules of the hot path are compiled to C by mypyc. The sources stay the reference.
 
-    .venv/bin/pip install 'fastrelay[compile] @ .'                                  # what mypyc needs to be there
+    .venv/bin/pip install '.[compile]'                                    # what mypyc needs to be there
     FASTRELAY_COMPILE=1 .venv/bin/pip install --no-build-isolation --no-deps .
 """
 

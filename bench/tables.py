@@ -80,7 +80,7 @@ def excerpt(run: Run) -> str:
             f"5 KB messages, 50 sessions, {run.workers} workers, every message synced before its 250; medians of "
             f"{max(one.rounds for one in run.summaries)} alternating rounds of {run.duration:g} s on one "
             f"{run.machine.cpus}-core {'virtual ' if run.machine.virtual else ''}machine that generator and sink share "
-            f"(commit {run.machine.commit[:12]}, {run.began[:10]}). All scenarios: "
+            f"(commit {run.machine.commit[:12]}, {run.began[:10]}). The whole run: "
             f"[bench/results/latest.md](bench/results/latest.md).",
         ]
     )

@@ -169,8 +169,7 @@ class Door:
                 self._question.close()
                 self._question = None
             for listener in self._listeners:
-                if not listener.accepting:
-                    listener.start()
+                listener.start()
         elif self._question is None:
             for listener in self._listeners:
                 listener.pause()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.relay_process import RelayProcess
+from tests.peers.sink_process import SinkProcess
 
 
 @pytest.fixture
@@ -22,3 +23,17 @@ def relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
         one.kill()
     for one in made:
         assert not any(orphans for _, orphans in one.audits()), one.said()
+
+
+@pytest.fixture
+def sink() -> Iterator[Callable[..., SinkProcess]]:
+    """Start `fastrelay sink` as often as wanted; all are ended with the test."""
+    started: list[SinkProcess] = []
+
+    def start(*words: str | Path) -> SinkProcess:
+        started.append(SinkProcess(*words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()

@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,6 @@ import pytest
 from tests.peers import debian
 from tests.peers.certificates import Authority
 from tests.peers.sink_process import SinkProcess, command
-
-
-@pytest.fixture
-def sink() -> Iterator[Callable[..., SinkProcess]]:
-    started: list[SinkProcess] = []
-
-    def start(*words: str | Path) -> SinkProcess:
-        started.append(SinkProcess(*words))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
 
 
 def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:

@@ -1,25 +1,12 @@
 """The limits of a sink in several processes, and its account of what never came."""
 
 import smtplib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.peers.sink_process import SinkProcess
-
-
-@pytest.fixture
-def sink() -> Iterator[Callable[..., SinkProcess]]:
-    started: list[SinkProcess] = []
-
-    def start(*words: str | Path) -> SinkProcess:
-        started.append(SinkProcess(*words))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
 
 
 def test_no_more_connections_than_allowed_over_all_processes(sink: Callable[..., SinkProcess]) -> None:

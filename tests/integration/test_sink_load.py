@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,6 @@ import pytest
 
 from tests.peers import debian
 from tests.peers.sink_process import SinkProcess, command
-
-
-@pytest.fixture
-def sink() -> Iterator[Callable[..., SinkProcess]]:
-    started: list[SinkProcess] = []
-
-    def start(*words: str | Path) -> SinkProcess:
-        started.append(SinkProcess(*words))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
 
 
 def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:
