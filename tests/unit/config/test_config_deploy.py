@@ -11,7 +11,7 @@ import pytest
 from fastrelay import config
 from fastrelay.config import Config, parse
 
-FILE = Path(__file__).resolve().parents[2] / "deploy/config/fastrelay.toml"
+FILE = Path(__file__).resolve().parents[3] / "deploy/config/fastrelay.toml"
 TEXT = FILE.read_text(encoding="utf-8")
 TABLES = {**config._TABLES, "listener": config.Listener}
 _COMMENTED = re.compile(r"# (\[\[?\w+\]\]?|\w+ = .*)\Z")

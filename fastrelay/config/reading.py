@@ -1,0 +1,203 @@
+"""Reading: TOML text -> Config. Whatever is wrong raises ConfigError in one line: file, key, why, and the nearest key
+where a name is unknown."""
+
+import difflib
+import os
+import re
+import socket
+import tomllib
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from fastrelay.config.names import check_host, parse_address
+from fastrelay.config.quantity import in_unit
+from fastrelay.config.sections import (
+    Admin,
+    Bounce,
+    Config,
+    Delivery,
+    Dns,
+    Limits,
+    Listener,
+    Log,
+    Retry,
+    Section,
+    Server,
+    Site,
+    Spool,
+    StaticRoute,
+)
+from fastrelay.errors import ConfigError
+
+RUNTIME_DIR_OCTETS = 107 - len("/slot-000.sock.new")  # unix(7): the name of a socket has at most 107 octets
+DEFAULT_FILE = Path("/etc/fastrelay/fastrelay.toml")
+
+_TABLES: dict[str, type[Section]] = {
+    "server": Server,
+    "spool": Spool,
+    "limits": Limits,
+    "retry": Retry,
+    "bounce": Bounce,
+    "dns": Dns,
+    "delivery": Delivery,
+    "admin": Admin,
+    "log": Log,
+}
+_ARRAYS = ("listener", "site", "route")
+_SITE_KEYS = ("name", "mx_suffix", "domain")
+_DERIVED = ("client_limit_set",)
+
+
+def _unit_of(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        for meta in get_args(hint)[1:]:
+            if isinstance(meta, msgspec.Meta) and meta.extra:
+                return str(meta.extra.get("unit", ""))
+    return ""
+
+
+def _fields(kind: type[Section]) -> dict[str, str]:
+    """Key as written in the file -> unit."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.encode_name: _unit_of(hints[f.name]) for f in msgspec.structs.fields(kind) if f.name not in _DERIVED}
+
+
+def _unknown(where: str, key: str, known: Any) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    hint = f', did you mean "{near[0]}"?' if near else f"; known here: {', '.join(sorted(known))}"
+    return f"{where}{key}: unknown key{hint}"
+
+
+def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | None = None) -> Any:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where.rstrip('.')}: must be a table")
+    fields = _fields(kind) if known is None else known
+    values = {}
+    for key, value in given.items():
+        if key not in fields:
+            raise ConfigError(_unknown(where, key, fields))
+        try:
+            values[key] = in_unit(fields[key], value)
+        except ValueError as error:
+            raise ConfigError(f"{where}{key}: {error}") from None
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        match = re.match(r"(.*) - at `\$\.?([^`\[]*)", text)
+        key, why = (match[2], match[1]) if match else ("", text)
+        raise ConfigError(f"{where}{key or '*'}: {why[0].lower()}{why[1:]}") from None
+
+
+def _listener(where: str, given: dict[str, Any]) -> Listener:
+    one: Listener = _section(Listener, where, given)
+    parse_address(one.address, f"{where}address")
+    for net in one.relay_from:
+        try:
+            ip_network(net, strict=False)
+        except ValueError as error:
+            raise ConfigError(f"{where}relay_from: {error}") from None
+    if one.tls != "none" and not one.certificate:
+        raise ConfigError(f'{where}certificate: tls = "{one.tls}" needs a certificate (PEM chain) and its key')
+    return msgspec.structs.replace(one, client_limit_set="max_connections_per_client" in given)
+
+
+def _road(delivery: Delivery, where: str) -> None:
+    if delivery.hello:
+        check_host(delivery.hello, f"{where}hello")
+    for address in delivery.source_address:
+        try:
+            ip_address(address)
+        except ValueError as error:
+            raise ConfigError(f"{where}source_address: {error}") from None
+
+
+def parse(text: str, source: str = "config") -> Config:
+    """The Config a TOML text means. ConfigError starts with `source`."""
+    try:
+        tree = tomllib.loads(text)
+        return msgspec.structs.replace(_parse(tree), source=source)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not TOML: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _parse(tree: dict[str, Any]) -> Config:
+    for key in tree:
+        if key not in _TABLES and key not in _ARRAYS:
+            raise ConfigError(_unknown("", key, [*_TABLES, *_ARRAYS]))
+    for key in _ARRAYS:
+        if not isinstance(tree.get(key, []), list):
+            raise ConfigError(f"{key}: write it as an array of tables: [[{key}]]")
+    parts: dict[str, Any] = {key: _section(kind, f"{key}.", tree.get(key, {})) for key, kind in _TABLES.items()}
+    if not parts["server"].hostname:
+        parts["server"] = msgspec.structs.replace(parts["server"], hostname=socket.gethostname() or "localhost")
+    check_host(parts["server"].hostname, "server.hostname")
+    _road(parts["delivery"], "delivery.")
+    listeners = tuple(_listener(f"listener[{n}].", one) for n, one in enumerate(tree.get("listener", [{}])))
+    delivery, sites = tree.get("delivery", {}), []
+    for n, row in enumerate(tree.get("site", [])):
+        where = f"site[{n}]."
+        own = {k: v for k, v in row.items() if k in _SITE_KEYS}
+        rest = {k: v for k, v in row.items() if k not in _SITE_KEYS}
+        for key in rest:
+            if key not in _fields(Delivery):
+                raise ConfigError(_unknown(where, key, [*_SITE_KEYS, *_fields(Delivery)]))
+        site = _section(Site, where, own)
+        merged: Delivery = _section(Delivery, where, {**delivery, **rest})
+        _road(merged, where)
+        sites.append(msgspec.structs.replace(site, delivery=merged))
+    routes = tuple(_section(StaticRoute, f"route[{n}].", one) for n, one in enumerate(tree.get("route", [])))
+    if parts["admin"].address:
+        parse_address(parts["admin"].address, "admin.address")
+    return Config(listeners=listeners, sites=tuple(sites), routes=routes, **parts)
+
+
+def load(path: str | Path | None = None) -> Config:
+    """The Config of a file; of /etc/fastrelay/fastrelay.toml when it exists; of nothing but defaults else.
+
+    Without root, spool.path and server.runtime_dir that are not given and whose default is not ours to write move to
+    the user's own directories, and `notes` say so.
+    """
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    if path is None:
+        return _sockets_fit(_for_this_user(parse("", "defaults"), {}))
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _sockets_fit(_for_this_user(parse(text, str(path)), tomllib.loads(text)))
+
+
+def _sockets_fit(config: Config) -> Config:
+    """The same, or ConfigError: the workers' sockets in runtime_dir would have names the system does not take."""
+    runtime_dir = config.server.runtime_dir
+    if len(os.fsencode(os.path.abspath(runtime_dir))) > RUNTIME_DIR_OCTETS:
+        raise ConfigError(
+            f"{config.source}: server.runtime_dir: {runtime_dir!r} is too long: at most {RUNTIME_DIR_OCTETS} octets, "
+            f"for local sockets stand in it; choose a shorter path"
+        )
+    return config
+
+
+def _for_this_user(config: Config, given: dict[str, Any]) -> Config:
+    if os.geteuid() == 0:
+        return config
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fastrelay"
+    run = os.environ.get("XDG_RUNTIME_DIR")
+    server, spool, notes = config.server, config.spool, []
+    if "runtime_dir" not in given.get("server", {}) and not os.access(server.runtime_dir, os.W_OK):
+        server = msgspec.structs.replace(server, runtime_dir=str(Path(run) / "fastrelay" if run else home / "run"))
+        notes.append(f"server.runtime_dir is {server.runtime_dir}")
+    if "path" not in given.get("spool", {}) and not os.access(spool.path, os.W_OK):
+        spool = msgspec.structs.replace(spool, path=str(home / "spool"))
+        notes.append(f"spool.path is {spool.path}")
+    if not notes:
+        return config
+    note = f"not root, and not configured: {', '.join(notes)}"
+    return msgspec.structs.replace(config, server=server, spool=spool, notes=(*config.notes, note))

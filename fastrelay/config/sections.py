@@ -1,0 +1,183 @@
+"""The sections of the file as values, one struct per table. A key's type names its unit (quantity.py)."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from fastrelay.config.quantity import (
+    DAY,
+    GIB,
+    HOUR,
+    KIB,
+    MIB,
+    MINUTE,
+    ByteRate,
+    Count,
+    Duration,
+    Lasting,
+    PerTime,
+    Positive,
+    Rate,
+    Share,
+    Size,
+)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: frozen, keyword-only, unknown keys refused."""
+
+
+class Server(Section, frozen=True):
+    """[server]"""
+
+    hostname: str = ""  # "" = the machine's name (filled in by load)
+    workers: Annotated[int, msgspec.Meta(ge=0, le=128)] = 0  # 0 = CPUs by affinity and cgroup quota; 128 slots
+    user: str = ""  # dropped to after binding; "" = stay
+    runtime_dir: str = "/run/fastrelay"
+    drain_timeout: Duration = 30.0
+    hang_timeout: Lasting = 60.0  # a worker without heartbeat for so long is ended and replaced
+
+
+class Listener(Section, frozen=True):
+    """[[listener]]"""
+
+    address: str = "127.0.0.1:2525"
+    protocol: Literal["smtp"] = "smtp"
+    relay_from: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    max_connections: Positive = 10000
+    max_connections_per_client: Count = 50  # 0 = no limit; clients in relay_from: none unless the key is set
+    command_timeout: Lasting = 5 * MINUTE  # RFC 5321 4.5.3.2.7
+    data_timeout: Lasting = 3 * MINUTE  # between two blocks of content, RFC 5321 4.5.3.2.5
+    min_data_rate: ByteRate = 500.0  # octets per second over the whole content
+    max_message_size: Size = 50 * MIB
+    max_recipients: Annotated[int, msgspec.Meta(ge=100)] = 1000  # RFC 5321 4.5.3.1.8: at least 100
+    bare_newlines: Literal["refuse", "normalise"] = "refuse"
+    reverse_lookup: Literal["strangers", "all", "never"] = "strangers"  # strangers: clients not in relay_from
+    tls: Literal["none", "starttls", "required", "implicit"] = "none"
+    certificate: str = ""
+    key: str = ""
+    client_limit_set: bool = False  # true where max_connections_per_client stands in the file
+
+
+class Spool(Section, frozen=True):
+    """[spool]"""
+
+    path: str = "/var/spool/fastrelay"
+    durability: Literal["fsync", "os", "memory"] = "fsync"
+    min_free: Share = 0.05
+    inline_limit: Size = 1 * MIB
+    segment_size: Annotated[int, msgspec.Meta(extra={"unit": "size"}, ge=64 * KIB)] = 64 * MIB
+    completion_sync: Duration = 1.0
+
+
+class Limits(Section, frozen=True):
+    """[limits]"""
+
+    memory: Size = 1 * GIB  # bodies in memory per worker, in reception and on their way out
+    max_queue_messages: Positive = 5_000_000
+
+
+class Retry(Section, frozen=True):
+    """[retry]"""
+
+    first: Lasting = 5 * MINUTE
+    factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
+    max: Lasting = 4 * HOUR
+    jitter: Share = 0.1
+    expire: Lasting = 5 * DAY
+
+
+class Bounce(Section, frozen=True):
+    """[bounce]"""
+
+    send: bool = True
+    return_: Literal["headers", "full", "nothing"] = msgspec.field(default="headers", name="return")
+    delay_notice: Duration = 4 * HOUR  # 0 = never
+
+
+class Dns(Section, frozen=True):
+    """[dns]"""
+
+    nameservers: tuple[str, ...] = ()  # () = /etc/resolv.conf; "127.0.0.1:5353" allowed
+    timeout: Lasting = 5.0  # a question, all servers and repeats together
+    cache_size: Positive = 65536
+    negative_ttl: Duration = 5 * MINUTE  # ceiling; the zone's SOA may say less
+    min_ttl: Duration = 5.0
+    max_ttl: Duration = 1 * DAY
+    stale: Duration = 1 * DAY  # how long past its TTL an answer serves while servers fail
+
+
+class Delivery(Section, frozen=True):
+    """[delivery], and what a [[site]] row changes of it."""
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 25
+    connections: Positive = 10  # per site, machine-wide
+    connect_rate: PerTime = Rate(100, 60)
+    messages_per_connection: Positive = 100
+    connection_lifetime: Duration = 5 * MINUTE
+    idle_timeout: Duration = 60.0
+    recipients_per_transaction: Positive = 100  # RFC 5321 4.5.3.1.8: every server takes 100
+    connect_timeout: Lasting = 30.0
+    reply_timeout: Duration = 0.0  # ceiling on every wait for the peer; 0 = RFC 5321 4.5.3.2, phase by phase
+    allow_private: bool = False
+    ip: Literal["both", "4", "6"] = "both"
+    source_address: tuple[str, ...] = ()
+    hello: str = ""  # "" = server.hostname
+    tls: Literal["never", "opportunistic", "require"] = "opportunistic"
+
+
+class Site(Section, frozen=True):
+    """[[site]]: matched by MX suffix or recipient domain; `delivery` is the merged whole."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    mx_suffix: tuple[str, ...] = ()
+    domain: tuple[str, ...] = ()
+    delivery: Delivery = Delivery()
+
+
+class StaticRoute(Section, frozen=True):
+    """[[route]]: domain "*" is a smart host for everything, ".example" a domain and all below it."""
+
+    domain: str
+    next_hop: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
+class Admin(Section, frozen=True):
+    """[admin]"""
+
+    address: str = "127.0.0.1:8025"  # "" = no TCP port; the socket in runtime_dir is always there
+
+
+class Log(Section, frozen=True):
+    """[log]"""
+
+    events: str = "stdout"  # "stdout" | "none" | a file
+    on_full: Literal["drop", "wait"] = "drop"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole. `source` is the file or "defaults"; `notes` are lines a person should read at start."""
+
+    server: Server = Server()
+    listeners: tuple[Listener, ...] = (Listener(),)
+    spool: Spool = Spool()
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    bounce: Bounce = Bounce()
+    dns: Dns = Dns()
+    delivery: Delivery = Delivery()
+    sites: tuple[Site, ...] = ()
+    routes: tuple[StaticRoute, ...] = ()
+    admin: Admin = Admin()
+    log: Log = Log()
+    source: str = "defaults"
+    notes: tuple[str, ...] = ()
+
+
+def site_settings(config: Config, site: str) -> Delivery:
+    """The delivery settings in force for a site by name: its [[site]] row over [delivery]."""
+    for row in config.sites:
+        if row.name == site:
+            return row.delivery
+    return config.delivery
