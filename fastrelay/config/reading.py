@@ -35,7 +35,7 @@ from fastrelay.errors import ConfigError
 RUNTIME_DIR_OCTETS = 107 - len("/slot-000.sock.new")  # unix(7): the name of a socket has at most 107 octets
 DEFAULT_FILE = Path("/etc/fastrelay/fastrelay.toml")
 
-_TABLES: dict[str, type[Section]] = {
+TABLES: dict[str, type[Section]] = {
     "server": Server,
     "spool": Spool,
     "limits": Limits,
@@ -46,9 +46,9 @@ _TABLES: dict[str, type[Section]] = {
     "admin": Admin,
     "log": Log,
 }
-_ARRAYS = ("listener", "site", "route")
-_SITE_KEYS = ("name", "mx_suffix", "domain")
-_DERIVED = ("client_limit_set",)
+ARRAYS = ("listener", "site", "route")
+SITE_KEYS = ("name", "mx_suffix", "domain")
+DERIVED = ("client_limit_set",)
 
 
 def _unit_of(hint: Any) -> str:
@@ -59,10 +59,10 @@ def _unit_of(hint: Any) -> str:
     return ""
 
 
-def _fields(kind: type[Section]) -> dict[str, str]:
+def keys_of(kind: type[Section]) -> dict[str, str]:
     """Key as written in the file -> unit."""
     hints = get_type_hints(kind, include_extras=True)
-    return {f.encode_name: _unit_of(hints[f.name]) for f in msgspec.structs.fields(kind) if f.name not in _DERIVED}
+    return {f.encode_name: _unit_of(hints[f.name]) for f in msgspec.structs.fields(kind) if f.name not in DERIVED}
 
 
 def _unknown(where: str, key: str, known: Any) -> str:
@@ -74,7 +74,7 @@ def _unknown(where: str, key: str, known: Any) -> str:
 def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | None = None) -> Any:
     if not isinstance(given, dict):
         raise ConfigError(f"{where.rstrip('.')}: must be a table")
-    fields = _fields(kind) if known is None else known
+    fields = keys_of(kind) if known is None else known
     values = {}
     for key, value in given.items():
         if key not in fields:
@@ -128,12 +128,12 @@ def parse(text: str, source: str = "config") -> Config:
 
 def _parse(tree: dict[str, Any]) -> Config:
     for key in tree:
-        if key not in _TABLES and key not in _ARRAYS:
-            raise ConfigError(_unknown("", key, [*_TABLES, *_ARRAYS]))
-    for key in _ARRAYS:
+        if key not in TABLES and key not in ARRAYS:
+            raise ConfigError(_unknown("", key, [*TABLES, *ARRAYS]))
+    for key in ARRAYS:
         if not isinstance(tree.get(key, []), list):
             raise ConfigError(f"{key}: write it as an array of tables: [[{key}]]")
-    parts: dict[str, Any] = {key: _section(kind, f"{key}.", tree.get(key, {})) for key, kind in _TABLES.items()}
+    parts: dict[str, Any] = {key: _section(kind, f"{key}.", tree.get(key, {})) for key, kind in TABLES.items()}
     if not parts["server"].hostname:
         parts["server"] = msgspec.structs.replace(parts["server"], hostname=socket.gethostname() or "localhost")
     check_host(parts["server"].hostname, "server.hostname")
@@ -142,11 +142,11 @@ def _parse(tree: dict[str, Any]) -> Config:
     delivery, sites = tree.get("delivery", {}), []
     for n, row in enumerate(tree.get("site", [])):
         where = f"site[{n}]."
-        own = {k: v for k, v in row.items() if k in _SITE_KEYS}
-        rest = {k: v for k, v in row.items() if k not in _SITE_KEYS}
+        own = {k: v for k, v in row.items() if k in SITE_KEYS}
+        rest = {k: v for k, v in row.items() if k not in SITE_KEYS}
         for key in rest:
-            if key not in _fields(Delivery):
-                raise ConfigError(_unknown(where, key, [*_SITE_KEYS, *_fields(Delivery)]))
+            if key not in keys_of(Delivery):
+                raise ConfigError(_unknown(where, key, [*SITE_KEYS, *keys_of(Delivery)]))
         site = _section(Site, where, own)
         merged: Delivery = _section(Delivery, where, {**delivery, **rest})
         _road(merged, where)

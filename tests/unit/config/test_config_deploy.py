@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from fastrelay import config
-from fastrelay.config import Config, parse
+from fastrelay.config import Config, parse, reading
 
 FILE = Path(__file__).resolve().parents[3] / "deploy/config/fastrelay.toml"
 TEXT = FILE.read_text(encoding="utf-8")
-TABLES = {**config._TABLES, "listener": config.Listener}
+TABLES = {**reading.TABLES, "listener": config.Listener}
 _COMMENTED = re.compile(r"# (\[\[?\w+\]\]?|\w+ = .*)\Z")
 
 # commented out, with a value that is an example: there is none that could stand there for everybody
@@ -50,7 +50,7 @@ def test_every_line_behind_a_sign_is_understood_too() -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_key_is_there(table: str) -> None:
-    known = set(config._fields(TABLES[table]))
+    known = set(reading.keys_of(TABLES[table]))
     shown: dict[str, Any] = tomllib.loads(uncommented())
     section = shown[table][0] if isinstance(shown[table], list) else shown[table]
     assert set(section) == known
@@ -61,8 +61,8 @@ def test_every_key_is_there(table: str) -> None:
 
 def test_site_and_route_show_their_own_keys() -> None:
     shown = tomllib.loads(uncommented())
-    assert set(config._SITE_KEYS) <= set(shown["site"][0])
-    assert set(shown["route"][0]) == set(config._fields(config.StaticRoute))
+    assert set(reading.SITE_KEYS) <= set(shown["site"][0])
+    assert set(shown["route"][0]) == set(reading.keys_of(config.StaticRoute))
 
 
 def test_every_key_is_explained() -> None:
