@@ -3,6 +3,7 @@ r"""Transcripts of SMTP dialogues: read from text, played in any cut.
     # what it shows
     ! max_size=1000 stranger         keys of a [[listener]], and the words of WORDS
     S: 220 relay.example *           a line of the server; * stands for anything
+    S: offer                         the reply to EHLO of a listener that has neither TLS nor AUTH, line by line
     C: NOOP                          a line of the client, CRLF is added; \r \n \0 \xNN \\ as in Python
     C*100: Received: x               the same line a hundred times
     C: NOOP {a*3000}                 a character many times
@@ -26,6 +27,7 @@ from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH BDAT TURN ETRN".split())
+OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES"  # walk.txt alone spells it out
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
 
@@ -124,7 +126,7 @@ def parse(text: str, name: str = "") -> Dialogue:
         if line == "closed":
             closed = True
         elif kind == "S:":
-            exchanges[-1].answers.append(line[3:])
+            exchanges[-1].answers += _offered() if line == "S: offer" else [line[3:]]
         elif kind in ("C:", "C*", "C~"):
             if exchanges[-1].answers:
                 exchanges.append(Exchange())
@@ -148,6 +150,11 @@ def parse(text: str, name: str = "") -> Dialogue:
     if "stranger" in words:
         listener["relay_from"] = ("192.0.2.0/24",)
     return Dialogue(name, exchanges, messages, frozenset(words), listener, closed)
+
+
+def _offered() -> list[str]:
+    lines = ("relay.example", *OFFER)
+    return [*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]
 
 
 def _octets(line: str) -> bytes:
