@@ -31,6 +31,10 @@ class TlsFailed(PeerError):
     """Handshake or certificate failure; the message names which and why."""
 
 
+class CertificateUntrusted(TlsFailed):
+    """The handshake would have worked, but for the peer's certificate: unknown authority, expired, other name."""
+
+
 class MisuseError(FastrelayError):
     """What was asked for cannot be; the message says what to do instead."""
 

@@ -117,7 +117,7 @@ class Worker:
             classify,
             guard.forbidden,
             tls.client_context(verify=False),
-            tls.client_context(verify=True),
+            tls.verifying_contexts(configuration.authorities(config)),
         )
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))

@@ -6,13 +6,13 @@ import click
 import msgspec
 
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
-from fastrelay.config import Config, load
+from fastrelay.config import Config, authorities, load
 from fastrelay.errors import ConfigError
 from fastrelay.process.cpus import workers
 from fastrelay.process.privileges import identity_of
 from fastrelay.routing.overrides import Overrides
 from fastrelay.routing.servers import parse
-from fastrelay.runtime.tls import server_context
+from fastrelay.runtime.tls import server_context, verifying_contexts
 
 
 @click.command()
@@ -38,11 +38,12 @@ def check(file: str | None, as_json: bool) -> None:
 
 
 def verify(config: Config) -> None:
-    """What only shows when it is used: user, certificates, next hops, servers, event log. ConfigError as at a start."""
+    """What only shows when it is used: user, certificates and authorities, next hops, servers, event log. ConfigError as at a start."""
     identity_of(config.server.user)
     for listener in config.listeners:
         if listener.tls != "none":
             server_context(listener.certificate, listener.key)
+    verifying_contexts(authorities(config))
     Overrides(config.routes)
     for server in config.dns.nameservers:
         parse(server)

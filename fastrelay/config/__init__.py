@@ -25,6 +25,7 @@ from fastrelay.config.sections import (
     Site,
     Spool,
     StaticRoute,
+    authorities,
     site_settings,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "Site",
     "Spool",
     "StaticRoute",
+    "authorities",
     "load",
     "parse",
     "parse_address",

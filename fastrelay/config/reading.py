@@ -113,6 +113,9 @@ def _road(delivery: Delivery, where: str) -> None:
             ip_address(address)
         except ValueError as error:
             raise ConfigError(f"{where}source_address: {error}") from None
+    for name in delivery.tls_names:
+        if name not in ("host", "domain"):
+            check_host(name.removeprefix("."), f"{where}tls_names")
 
 
 def parse(text: str, source: str = "config") -> Config:

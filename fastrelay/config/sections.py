@@ -123,7 +123,9 @@ class Delivery(Section, frozen=True):
     ip: Literal["both", "4", "6"] = "both"
     source_address: tuple[str, ...] = ()
     hello: str = ""  # "" = server.hostname
-    tls: Literal["never", "opportunistic", "require"] = "opportunistic"
+    tls: Literal["never", "opportunistic", "require", "verify"] = "opportunistic"
+    tls_ca: str = ""  # PEM file of the authorities certificates are judged by; "" = the system's
+    tls_names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("host",)  # also "domain", names, ".names"
 
 
 class Site(Section, frozen=True):
@@ -173,6 +175,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     source: str = "defaults"
     notes: tuple[str, ...] = ()
+
+
+def authorities(config: Config) -> frozenset[str]:
+    """The files of certificate authorities in force; "" = the system's."""
+    return frozenset([config.delivery.tls_ca, *[row.delivery.tls_ca for row in config.sites]])
 
 
 def site_settings(config: Config, site: str) -> Delivery:

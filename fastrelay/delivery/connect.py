@@ -3,22 +3,23 @@
 Promises
 - Never to a forbidden address (loopback, private, ...) unless the site allows it or the hop is the operator's own.
 - TLS as the Demand asks (tls_policy.py). Opportunistic TLS that fails costs one further connection, in plaintext, and
-  is not tried again with that host for a while; REQUIRE and VERIFY fail with TLS.
+  is not tried again with that host for a while; REQUIRE and VERIFY fail with TLS. What became of the certificate stands
+  in the Connection, whatever was asked; below VERIFY a chain that leads nowhere costs one further connection.
 - A host that answers EHLO with our own name is us: the mail would loop (RFC 5321 6.3).
 - The result is a Connection or an Outcome, never a PeerError; a machine short of descriptors is an Outcome of QUEUE.
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastrelay.config import Delivery
-from fastrelay.delivery import tls_policy
+from fastrelay.delivery import certificate, tls_policy
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.faces import Classify, Connect, Forbidden
 from fastrelay.delivery.hosts import Health, Place, family_of
 from fastrelay.delivery.limits import key_of
 from fastrelay.delivery.tls_policy import Step
-from fastrelay.errors import FastrelayError, MachineShort, PeerError, PeerUnreachable, TlsFailed
+from fastrelay.errors import CertificateUntrusted, FastrelayError, MachineShort, PeerError, PeerUnreachable
 from fastrelay.mail.outcome import Outcome, Phase
 from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Demand, TlsLevel
@@ -26,13 +27,13 @@ from fastrelay.runtime import clock, stream
 from fastrelay.smtp.client import Client, State
 
 
-class _Fallback(Exception):
-    """TLS failed where plaintext will do: connect again without it."""
+class _Again(Exception):
+    """TLS failed where less will do, and what failed is remembered: connect again."""
 
 
 class Dialer:
     """Opens connections. hello: our name where the site's settings bear none. opportunistic: the context that verifies
-    nothing."""
+    nothing. verifying: those that check the chain, by [delivery] tls_ca."""
 
     __slots__ = (
         "_connect",
@@ -52,7 +53,7 @@ class Dialer:
         classify: Classify,
         forbidden: Forbidden,
         opportunistic: ssl.SSLContext,
-        verifying: ssl.SSLContext,
+        verifying: Mapping[str, ssl.SSLContext],
         *,
         connect: Connect = stream.connect,
         now: Callable[[], float] = clock.now,
@@ -73,23 +74,22 @@ class Dialer:
         if reason:
             words = f"{place.name} has the address {place.address}: {reason}"
             return self._outcome(Phase.CONNECT, Reply(550, "5.4.4", (words,)), place)
-        health = self.health
         try:
-            try:
-                return self._session(place, demand, settings, exempt, health.tls_is_broken(place, self._now()))
-            except _Fallback:
-                health.tls_failed(place, self._now())
-                return self._session(place, demand, settings, exempt, True)
+            while True:  # three times at most: certificate checked, not checked, no TLS
+                try:
+                    return self._session(place, demand, settings, exempt)
+                except _Again:
+                    continue
         except _Refused as refused:
             outcome = self._outcome(refused.phase, refused.said, place)
             if outcome.phase is not Phase.QUEUE:
-                health.failed(place, self._now())
+                self.health.failed(place, self._now())
             return outcome
 
     def _outcome(self, phase: Phase, said: Reply | FastrelayError, place: Place) -> Outcome:
         return self.classify(phase, said, place.name, place.address)
 
-    def _session(self, place: Place, demand: Demand, settings: Delivery, exempt: bool, tls_broken: bool) -> Connection:
+    def _session(self, place: Place, demand: Demand, settings: Delivery, exempt: bool) -> Connection:
         source = self._source(place, demand, settings)
         try:
             link = self._connect(place.address, place.port, source=source, seconds=settings.connect_timeout)
@@ -113,7 +113,7 @@ class Dialer:
         )
         try:
             self._greet(connection)
-            self._secure(connection, demand, tls_broken)
+            self._secure(connection, demand, settings)
             if not exempt and connection.client.peer_name.rstrip(".").lower() == hello.lower():
                 words = f"{place.name} answers with our own name: mail would loop back to ourselves"
                 raise _Refused(Phase.EHLO, Reply(554, "5.4.6", (words,)))
@@ -145,10 +145,10 @@ class Dialer:
         if client.refusal is not None:
             raise _Refused(*client.refusal)
 
-    def _secure(self, connection: Connection, demand: Demand, tls_broken: bool) -> None:
+    def _secure(self, connection: Connection, demand: Demand, settings: Delivery) -> None:
         """STARTTLS and what follows, as the demand and the peer will have it."""
-        client, place, level = connection.client, connection.place, demand.tls
-        step = tls_policy.next_step(level, client.offer.starttls, tls_broken)
+        client, place, level, health = connection.client, connection.place, demand.tls, self.health
+        step = tls_policy.next_step(level, client.offer.starttls, health.tls_is_broken(place, self._now()))
         if step is Step.PLAINTEXT:
             return
         if step is Step.REFUSE:
@@ -160,27 +160,41 @@ class Dialer:
                 if client.state is State.READY and tls_policy.after_refusal(level) is Step.PLAINTEXT:
                     return
                 raise _Refused(*client.refusal)
-            self._handshake(connection, demand)
+            self._handshake(connection, demand, self._verifying[settings.tls_ca])
             connection.converse(client.secured())
         except PeerError as error:
+            if isinstance(error, CertificateUntrusted) and level is not TlsLevel.VERIFY:
+                health.untrusted(place, str(error), self._now())
+                raise _Again from None
             # also behind the handshake: in TLS 1.3 ours is done before the peer has judged it (RFC 8446 4.4.4)
             if tls_policy.after_refusal(level) is Step.PLAINTEXT:
-                raise _Fallback from None
+                health.tls_failed(place, self._now())
+                raise _Again from None
             raise _Refused(client.phase, error) from None
         if client.refusal is not None:
             raise _Refused(*client.refusal)
         connection.encrypted(tls_policy.proved(level, encrypted=True))
 
-    def _handshake(self, connection: Connection, demand: Demand) -> None:
-        link, verify = connection.stream, demand.tls is TlsLevel.VERIFY
-        name = tls_policy.server_name(demand.verify_names[0] if demand.verify_names else connection.place.name)
-        if verify and name is None:
-            raise TlsFailed(f"{connection.place.name} is no name a certificate can be checked for")
+    def _handshake(self, connection: Connection, demand: Demand, verifying: ssl.SSLContext) -> None:
+        link, place, verify = connection.stream, connection.place, demand.tls is TlsLevel.VERIFY
+        wanted = tls_policy.wanted_names(demand.verify_names, place.name)
+        if verify and not wanted:
+            raise CertificateUntrusted(f"{place.name} is no name a certificate can be checked for")
+        name = tls_policy.server_name(place.name)
+        if verify and (name is None or name.lower() not in wanted):  # another name is expected: ask for its certificate
+            name = next((one for one in wanted if not one.startswith(".")), name)
         link.expire_in(connection.patience(Phase.STARTTLS))
-        context = self._verifying if verify else self._opportunistic
-        link.start_tls(context, server_side=False, server_hostname=name)
-        if verify:
-            connection.verified = name or ""
+        doubt = "" if verify else self.health.doubt(place, self._now())
+        link.start_tls(self._opportunistic if doubt else verifying, server_side=False, server_hostname=name)
+        if not doubt:
+            layer = link.tls
+            names = certificate.presented(layer.getpeercert() if layer is not None else None)
+            connection.verified = certificate.matched(names, wanted)
+            if not connection.verified:
+                doubt = certificate.mismatch(place.name, names, wanted or (place.name,))
+                if verify:
+                    raise CertificateUntrusted(doubt)
+        connection.tls_doubt = doubt
 
 
 class _Refused(Exception):

@@ -50,6 +50,7 @@ class Connection:
         "stream",
         "tls",
         "tls_cipher",
+        "tls_doubt",
         "tls_version",
         "used",
         "verified",
@@ -79,6 +80,7 @@ class Connection:
         self.tls = tls
         self.tls_version = ""  # "TLSv1.3"; "" in plaintext
         self.tls_cipher = ""  # OpenSSL's name of the suite
+        self.tls_doubt = ""  # encrypted, but to whom? why its certificate is not believed; "" where it is
         self.local_address = stream.local_address()
         self.verified = verified  # the name its certificate bears, "" where that was not asked
         self.source = source

@@ -17,6 +17,7 @@ MAX_ADDRESSES = 5  # per attempt: Postfix's smtp_mx_address_limit and Exim's hos
 REST_FIRST = 60.0  # seconds an address rests after its first failure; doubled by each further one
 REST_MOST = 900.0
 PLAIN_FOR = 600.0  # seconds a host whose TLS handshakes fail is spared them, where TLS is opportunistic
+UNTRUSTED_FOR = 6 * 3600.0  # seconds until a bad certificate is looked at again: that costs a connection
 _REMEMBERED = 65536  # addresses; what is over is forgotten, oldest first
 
 
@@ -31,11 +32,12 @@ class Place(NamedTuple):
 class Health:
     """What a worker remembers of addresses and families. Bounded; forgetting costs an attempt at most."""
 
-    __slots__ = ("_family_down", "_plain", "_resting")
+    __slots__ = ("_family_down", "_plain", "_resting", "_untrusted")
 
     def __init__(self) -> None:
         self._resting: dict[tuple[str, int], tuple[int, float]] = {}  # failures in a row, rests until
         self._plain: dict[tuple[str, int], float] = {}
+        self._untrusted: dict[tuple[str, int], tuple[str, float]] = {}  # why, until when
         self._family_down = {4: 0.0, 6: 0.0}
 
     def failed(self, place: Place, now: float) -> None:
@@ -65,6 +67,19 @@ class Health:
         """A handshake failed there a short while ago."""
         return self._plain.get((place.address, place.port), 0.0) > now
 
+    def untrusted(self, place: Place, why: str, now: float) -> None:
+        """Its certificate has no chain to an authority of ours."""
+        if len(self._untrusted) >= _REMEMBERED:
+            del self._untrusted[next(iter(self._untrusted))]
+        self._untrusted[(place.address, place.port)] = (why, now + UNTRUSTED_FOR)
+
+    def doubt(self, place: Place, now: float) -> str:
+        """Why its certificate was not trusted a while ago, "" when nothing is known against it."""
+        if not self._untrusted:
+            return ""
+        why, until = self._untrusted.get((place.address, place.port), ("", 0.0))
+        return why if until > now else ""
+
     def rests_until(self, place: Place) -> float:
         """0.0 for an address nothing bad is known of."""
         return self._resting.get((place.address, place.port), (0, 0.0))[1]
@@ -75,7 +90,7 @@ class Health:
 
     def statistics(self) -> dict[str, int]:
         """Addresses remembered."""
-        return {"resting": len(self._resting), "without_tls": len(self._plain)}
+        return {"resting": len(self._resting), "without_tls": len(self._plain), "untrusted": len(self._untrusted)}
 
 
 def family_of(address: str) -> int:

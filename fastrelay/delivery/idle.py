@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fastrelay.config import Delivery
 from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.tls_policy import wanted_names
 from fastrelay.mail.route import Demand, TlsLevel
 
 
@@ -30,7 +31,7 @@ def satisfies(connection: Connection, demand: Demand, default_port: int) -> bool
     if demand.source_address and connection.source != demand.source_address:
         return False
     if demand.tls is TlsLevel.VERIFY:
-        names = demand.verify_names or (connection.place.name,)
+        names = wanted_names(demand.verify_names, connection.place.name)
         if connection.verified not in names:
             return False
     _, address, port = connection.place

@@ -2,16 +2,27 @@
 
 Pure. Opportunistic (RFC 7435): TLS where it is offered and works, whatever the certificate says; else plaintext, once
 refused in the same session, once failed in a new one. REQUIRE and VERIFY never fall back: the message waits.
+
+Certificates are judged at every level, for the event log must not claim more or less than was found. OpenSSL ends the
+handshake where a chain is bad, so below VERIFY a bad one costs one further connection, without judgement, and is
+remembered with its reason (hosts.py); a name that does not match costs nothing.
 """
 
 import enum
+from collections.abc import Sequence
 
 from fastrelay.config import Delivery
 from fastrelay.mail.outcome import Phase
 from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Demand, Route, TlsLevel
 
-_LEVELS = {"never": TlsLevel.NEVER, "opportunistic": TlsLevel.OPPORTUNISTIC, "require": TlsLevel.REQUIRE}
+_LEVELS = {
+    "never": TlsLevel.NEVER,
+    "opportunistic": TlsLevel.OPPORTUNISTIC,
+    "require": TlsLevel.REQUIRE,
+    "verify": TlsLevel.VERIFY,
+}
+HOST, DOMAIN = "host", "domain"  # words of [delivery] tls_names
 
 
 class Step(enum.Enum):
@@ -24,7 +35,21 @@ class Step(enum.Enum):
 
 def demand(route: Route, settings: Delivery) -> Demand:
     """What a message on `route` asks of a connection."""
-    return Demand(site=route.site, hosts=route.hosts, tls=_LEVELS[settings.tls])
+    level = _LEVELS[settings.tls]
+    names = () if level is not TlsLevel.VERIFY or settings.tls_names == (HOST,) else _names(route, settings)
+    return Demand(site=route.site, hosts=route.hosts, tls=level, verify_names=names)
+
+
+def _names(route: Route, settings: Delivery) -> tuple[str, ...]:
+    """As Demand has them: "" is the host's own, whichever it will be."""
+    own = {HOST: "", DOMAIN: route.domain}
+    return tuple([own[name] if name in own else name.lower().rstrip(".") for name in settings.tls_names])
+
+
+def wanted_names(names: Sequence[str], host: str) -> list[str]:
+    """Names one of which the certificate of `host` must bear, by a Demand's verify_names; an address is none."""
+    found = [name if name.startswith(".") else server_name(name or host) for name in names or ("",)]
+    return [name.lower() for name in found if name]
 
 
 def next_step(level: TlsLevel, offered: bool, broken: bool) -> Step:

@@ -24,7 +24,7 @@ from typing import Any
 from gevent import get_hub
 from greenlet import getcurrent, greenlet
 
-from fastrelay.errors import MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
+from fastrelay.errors import CertificateUntrusted, MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
 from fastrelay.runtime import clock
 
 READ, WRITE = 1, 2
@@ -210,7 +210,7 @@ class Stream:
     def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
         """Handshake on this connection. Octets read before it belong to the plaintext dialogue: the caller drops them.
 
-        Raises TlsFailed with OpenSSL's reason; the connection is useless then.
+        Raises TlsFailed, or its CertificateUntrusted, with OpenSSL's reason; the connection is useless then.
         """
         plain = socket.socket(fileno=self._sock.detach())  # TLS wants the class of socket.py
         plain.setblocking(False)
@@ -221,6 +221,8 @@ class Stream:
             )
             self._sock = tls
             self._tls_step(tls.do_handshake)
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateUntrusted(f"certificate not trusted: {error.verify_message}") from None
         except ssl.SSLError as error:
             raise TlsFailed(f"TLS handshake failed: {error.reason or error}") from None
         except OSError as error:

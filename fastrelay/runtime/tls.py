@@ -1,37 +1,94 @@
 """TLS contexts, both sides, with today's floor: TLS 1.2, no compression, OpenSSL's own cipher choice.
 
-Opportunistic outbound TLS does not verify: an unverified channel beats plaintext and nothing claims more (RFC 7435).
+Outbound the chain is checked here, the name by delivery/certificate.py, for it may be any of several. Where policy does
+not ask for a good certificate, a bad one beats plaintext and nothing claims more (RFC 7435).
 """
 
 import ssl
+from collections.abc import Iterable
 
 from fastrelay.errors import ConfigError
 
 
-def client_context(*, verify: bool, ca_file: str = "") -> ssl.SSLContext:
-    """For connections we open. verify: chain and name are checked against the system's (or `ca_file`'s) authorities."""
+def client_context(*, verify: bool, ca_file: str = "", check_name: bool = True) -> ssl.SSLContext:
+    """For connections we open. verify: chain and name are checked against the system's (or `ca_file`'s) authorities;
+    without check_name the chain alone. ConfigError names a file that holds none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif ca_file:
-        context.load_verify_locations(ca_file)
-    else:
+        return context
+    context.check_hostname = check_name
+    if not ca_file:
         context.load_default_certs()
-    return context
-
-
-def server_context(certificate: str, key: str) -> ssl.SSLContext:
-    """For a listener. certificate: PEM chain, leaf first; key: PEM, unencrypted. ConfigError names the file."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
+        return context
     try:
-        context.load_cert_chain(certificate, key or None)
+        context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
-            f"cannot load certificate {certificate} with key {key or certificate}: {error}; both must be PEM, belong "
-            f"together and be readable by the configured user"
+            f"cannot load certificate authorities from {ca_file}: {error}; it must be PEM and readable by the "
+            f"configured user"
         ) from None
     return context
+
+
+def verifying_contexts(ca_files: Iterable[str]) -> dict[str, ssl.SSLContext]:
+    """Those that check the chain alone, by file of authorities; "" = the system's."""
+    return {file: client_context(verify=True, ca_file=file, check_name=False) for file in set(ca_files)}
+
+
+def server_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext:
+    """A context for the server's side: TLS 1.2 at least, forward secrecy alone (the library's choice of ciphers), no
+    compression, no renegotiation, tickets. ConfigError names the file and what is wrong with it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    try:
+        context.load_cert_chain(certificate, key or None, password=_no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"key {key or certificate} does not belong to certificate {certificate}") from None
+        raise ConfigError(
+            f"certificate {certificate} and key {key or certificate}: not both PEM: {error.reason or error}"
+        ) from None
+    except _Encrypted:
+        raise ConfigError(
+            f"key {key or certificate}: is encrypted, and nobody is there to type a password; decrypt it with "
+            f"`openssl pkey`, and keep others from reading it"
+        ) from None
+    except OSError as error:
+        raise _unreadable("certificate", certificate, error) from None
+    if client_ca:
+        file_text(client_ca, "client_ca")
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError as error:
+            raise ConfigError(f"client_ca {client_ca}: no PEM certificates: {error.reason or error}") from None
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # a client's own certificate may stand there
+    return context
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for a password."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
+
+
+def file_text(file: str, kind: str) -> str:
+    """Read by ourselves, for OpenSSL does not say which of its files is missing."""
+    try:
+        with open(file, encoding="latin-1") as opened:
+            return opened.read()
+    except OSError as error:
+        raise _unreadable(kind, file, error) from None
+
+
+def _unreadable(kind: str, file: str, error: OSError) -> ConfigError:
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = "; workers read it as server.user: let that user's group read it"
+    return ConfigError(f"{kind} {file}: {(error.strerror or str(error)).lower()}{hint}")

@@ -61,6 +61,9 @@ class Lines:
                 if version:
                     fields["tls_protocol_version"] = version
                     fields["tls_cipher"] = connection.tls_cipher
+                    fields["tls_verified"] = not connection.tls_doubt
+                    if connection.tls_doubt:
+                        fields["tls_doubt"] = connection.tls_doubt
         queued = wall - envelope.created - connecting - transmitting
         fields["delays"] = [
             round(envelope.arriving, 6),

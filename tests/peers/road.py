@@ -1,7 +1,6 @@
 """The road of one worker, built for a test: real ledger, real dialer and pool, peers of smtp_peer.py as hosts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import limits, tls_policy
@@ -33,7 +32,7 @@ def close_ledgers() -> None:
 class Road:
     """settings: keys of [delivery]. ledger: another road's, for a second worker of the same house (column 1)."""
 
-    def __init__(self, *, ledger: Ledger | None = None, ca_file: Path | None = None, **settings: object) -> None:
+    def __init__(self, *, ledger: Ledger | None = None, **settings: object) -> None:
         self.settings = Delivery(**settings)  # type: ignore[arg-type]
         if ledger is None:
             self.ledger = Ledger.create(4)
@@ -42,7 +41,7 @@ class Road:
         else:
             self.ledger = Ledger(ledger.fd, ledger.eventfds)
             self.ledger.attach(1)
-        verifying = tls.client_context(verify=True, ca_file=str(ca_file) if ca_file else "")
+        verifying = tls.verifying_contexts([self.settings.tls_ca])
         self.dialer = Dialer("relay.example", classify, guard.forbidden, tls.client_context(verify=False), verifying)
         self.counts = Counts()
         self.pool = Pool(lambda site: self.settings, self.ledger, self.dialer, self.counts)

@@ -34,7 +34,7 @@ DNS_DOWN = Deferred(reply(451, "4.4.3", "no answer"), Phase.ROUTE, Scope.RECIPIE
 
 class Connection:
     local_address = "192.0.2.99"
-    tls_version = tls_cipher = ""
+    tls_version = tls_cipher = tls_doubt = ""
 
 
 class Hands:

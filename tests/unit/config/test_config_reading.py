@@ -99,6 +99,8 @@ def test_names_we_may_call_ourselves(name: str) -> None:
         ('[server]\nhostname = "a.test\\r\\n250 b"', "x.toml: server.hostname: 'a.test\\r\\n250 b' is no host name"),
         ('[delivery]\nhello = "a\\nb"', "x.toml: delivery.hello: 'a\\nb' is no host name"),
         ("[[site]]\nname='a'\nhello = 'x..y'", "x.toml: site[0].hello: 'x..y' is no host name"),
+        ("[delivery]\ntls_names = ['a b']", "x.toml: delivery.tls_names: 'a b' is no host name"),
+        ("[delivery]\ntls_names = []", "x.toml: delivery.tls_names: "),
         ("[delivery]\nsource_address = ['1.2.3']", "x.toml: delivery.source_address: '1.2.3' does not appear"),
     ],
 )

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fastrelay.delivery.connection import Connection
-from fastrelay.delivery.hosts import Place
-from fastrelay.errors import MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
+from fastrelay.delivery.hosts import UNTRUSTED_FOR, Place
+from fastrelay.errors import CertificateUntrusted, MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
 from fastrelay.mail.outcome import Deferred, Failed, Outcome, Phase, Scope
 from fastrelay.mail.route import Demand, TlsLevel
 from fastrelay.runtime import clock, tasks
@@ -186,13 +186,82 @@ def test_tls_where_it_is_offered() -> None:
     one = Try(TLS)
     (link,) = one.links
     assert link.told == [f"EHLO {HELLO}", "STARTTLS", f"EHLO {HELLO}"]
-    assert (link.context, link.server_hostname) == ("verifies nothing", "mx1.example")
+    assert (link.context, link.server_hostname) == ("verifies", "mx1.example")
     assert (one.connection.tls, one.connection.tls_version) == (REQUIRE, "TLSv1.3")
+    assert one.connection.tls_doubt == "", "nobody asked, yet it is known"
     assert not one.connection.client.offer.starttls and link.deadline == clock.NEVER
 
 
 def test_never_means_never() -> None:
     assert Try(TLS, tls=NEVER).links[0].told == [f"EHLO {HELLO}"]
+
+
+UNTRUSTED = CertificateUntrusted("certificate not trusted: self-signed certificate")
+OTHERS = "the certificate of mx1.example is for a.example, *.b.example, not for mx1.example"
+
+
+@pytest.mark.parametrize("tls", [OPPORTUNISTIC, REQUIRE])
+def test_a_bad_certificate_is_no_reason_to_go_without_tls_and_is_told(tls: TlsLevel) -> None:
+    """One connection more the first time; then the next are opened without looking, for six hours."""
+    one = Try({**TLS, "handshake": UNTRUSTED}, tls=tls)
+    assert [link.context for link in one.links] == ["verifies", "verifies nothing"] and one.links[0].closed
+    assert (one.connection.tls, one.connection.tls_doubt) == (REQUIRE, str(UNTRUSTED))
+    assert one.links[1].server_hostname == "mx1.example" and not one.rests
+    again = Try({**TLS, "handshake": UNTRUSTED}, tls=tls, road=one.road)
+    assert [link.context for link in again.links[2:]] == ["verifies nothing"]
+    assert again.connection.tls_doubt == str(UNTRUSTED)
+    one.road.clock.mono += UNTRUSTED_FOR
+    renewed = Try(TLS, tls=tls, road=one.road)
+    assert [link.context for link in renewed.links[3:]] == ["verifies"] and renewed.connection.tls_doubt == ""
+
+
+@pytest.mark.parametrize("tls", [OPPORTUNISTIC, REQUIRE])
+def test_a_certificate_for_others_is_told_and_costs_nothing(tls: TlsLevel) -> None:
+    one = Try({**TLS, "certificate": ("a.example", "*.b.example")}, tls=tls)
+    assert len(one.links) == 1 and (one.connection.tls, one.connection.tls_doubt) == (REQUIRE, OTHERS)
+    assert one.connection.verified == ""
+
+
+def test_a_bad_certificate_and_a_broken_handshake_end_in_plaintext() -> None:
+    one = Try({**TLS, "handshake": UNTRUSTED}, {**TLS, "handshake": TlsFailed("x")}, TLS)
+    assert len(one.links) == 3 and one.connection.tls is OPPORTUNISTIC and one.road.wire.open == 1
+
+
+def test_a_bad_certificate_is_the_end_where_a_good_one_is_asked_for() -> None:
+    """Whatever is remembered of it: it may be renewed by now, and is looked at each time."""
+    road = ShortRoad()
+    road.dialer.health.untrusted(PLACE, "expired", road.clock.now())
+    one = Try({**TLS, "handshake": UNTRUSTED}, tls=VERIFY, road=road)
+    assert one.words == (Phase.STARTTLS, 451, "4.7.5") and "self-signed certificate" in one.outcome.reply.text
+    assert isinstance(one.outcome, Deferred) and len(one.links) == 1 and one.road.wire.open == 0
+    assert Try(TLS, tls=VERIFY, road=road).connection.tls is VERIFY
+
+
+def test_a_certificate_for_others_is_the_end_where_ours_is_asked_for() -> None:
+    one = Try({**TLS, "certificate": ("a.example", "*.b.example")}, tls=VERIFY)
+    assert one.words == (Phase.STARTTLS, 451, "4.7.5") and OTHERS in one.outcome.reply.text
+    assert len(one.links) == 1 and one.road.wire.open == 0
+
+
+def test_the_sites_own_authorities() -> None:
+    assert Try(TLS, tls=VERIFY, tls_ca="/own.pem").links[0].context == "verifies by our own"
+
+
+@pytest.mark.parametrize(
+    ("names", "certificate", "sni", "verified"),
+    [
+        (("", "a.example"), ("a.example",), "mx1.example", "a.example"),
+        (("a.example", ""), ("mx1.example", "a.example"), "mx1.example", "a.example"),
+        (("a.example", "b.example"), ("b.example",), "a.example", "b.example"),
+        ((".b.example",), ("x.b.example",), "mx1.example", ".b.example"),
+        ((".b.example", "a.example"), ("a.example",), "a.example", "a.example"),
+    ],
+)
+def test_every_name_asked_for_counts(
+    names: tuple[str, ...], certificate: tuple[str, ...], sni: str, verified: str
+) -> None:
+    one = Try({**TLS, "certificate": certificate}, tls=VERIFY, verify_names=names)
+    assert (one.links[0].server_hostname, one.connection.verified) == (sni, verified)
 
 
 def test_verify_asks_for_the_right_name() -> None:

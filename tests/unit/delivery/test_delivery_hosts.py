@@ -5,7 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.delivery import hosts
-from fastrelay.delivery.hosts import MAX_ADDRESSES, PLAIN_FOR, REST_FIRST, REST_MOST, Health, Place, family_of, in_order
+from fastrelay.delivery.hosts import (
+    MAX_ADDRESSES,
+    PLAIN_FOR,
+    REST_FIRST,
+    REST_MOST,
+    UNTRUSTED_FOR,
+    Health,
+    Place,
+    family_of,
+    in_order,
+)
 from fastrelay.mail.route import Host
 from tests.unit.road_ends import host
 
@@ -135,16 +145,27 @@ def test_a_failed_handshake_is_remembered_for_a_while_per_address_and_port() -> 
     assert not health.tls_is_broken(B, NOW) and not health.tls_is_broken(A._replace(port=26), NOW)
 
 
+def test_a_bad_certificate_is_looked_at_again_after_hours() -> None:
+    health = Health()
+    health.untrusted(A, "expired", NOW)
+    assert health.doubt(A, NOW + UNTRUSTED_FOR - 1.0) == "expired"
+    assert health.doubt(A, NOW + UNTRUSTED_FOR) == ""
+    assert health.doubt(B, NOW) == "" and health.doubt(A._replace(port=26), NOW) == ""
+
+
 def test_memory_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "_REMEMBERED", 2)
     health = Health()
     for place in (A, B):
         health.failed(place, NOW)
         health.tls_failed(place, NOW)
+        health.untrusted(place, "expired", NOW)
     health.failed(A, NOW)  # the younger one now
     health.failed(C, NOW)
     health.tls_failed(C, NOW)
-    assert health.statistics() == {"resting": 2, "without_tls": 2}
+    health.untrusted(C, "expired", NOW)
+    assert health.statistics() == {"resting": 2, "without_tls": 2, "untrusted": 2}
+    assert (health.doubt(A, NOW), health.doubt(C, NOW)) == ("", "expired")
     assert health.rests_until(B) == 0.0 and health.rests_until(A) == NOW + 120.0
     assert not health.tls_is_broken(A, NOW) and health.tls_is_broken(C, NOW)
 

@@ -68,6 +68,18 @@ def but(**changes: Any) -> Demand:
             False,
             id="for its own name, which is none of these",
         ),
+        pytest.param(
+            but(tls=VERIFY, verify_names=("a.example", "")),
+            {"tls": VERIFY, "verified": "mx1.example"},
+            True,
+            id="for its own name, which is one of these",
+        ),
+        pytest.param(
+            but(tls=VERIFY, verify_names=(".example",)),
+            {"tls": VERIFY, "verified": ".example"},
+            True,
+            id="for a suffix",
+        ),
     ],
 )
 def test_satisfies(demand: Demand, proved: dict[str, Any], wanted: bool) -> None:

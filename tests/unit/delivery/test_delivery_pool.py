@@ -83,7 +83,7 @@ def test_an_idle_connection_is_leased_again(road: ShortRoad) -> None:
     first = lease(road)
     road.pool.release(first, road.clock.now() + 3.0)
     assert road.pool.statistics() | {"resting": 0} == {
-        "active": 0, "idle": 1, "waiting": 0, "resting": 0, "without_tls": 0,
+        "active": 0, "idle": 1, "waiting": 0, "resting": 0, "without_tls": 0, "untrusted": 0,
     }  # fmt: skip
     assert first.used == road.clock.now() + 3.0 and not first.is_fresh
     way = road.way(host(1), host(2))

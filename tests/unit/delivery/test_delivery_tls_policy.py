@@ -1,5 +1,7 @@
 """tls_policy.py: the whole table of what is asked for, what is offered, and what follows."""
 
+from typing import Any
+
 import pytest
 
 from fastrelay.config import Delivery
@@ -13,11 +15,37 @@ from tests.unit.road_ends import host
 NEVER, OPPORTUNISTIC, REQUIRE, VERIFY = TlsLevel
 
 
-@pytest.mark.parametrize(("word", "level"), [("never", NEVER), ("opportunistic", OPPORTUNISTIC), ("require", REQUIRE)])
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [("never", NEVER), ("opportunistic", OPPORTUNISTIC), ("require", REQUIRE), ("verify", VERIFY)],
+)
 def test_demand(word: str, level: TlsLevel) -> None:
     route = Route("example", "mx.example", RouteKind.MX, (host(1), host(2)), 9e9)
     settings = Delivery(tls=word)  # type: ignore[arg-type]
     assert tls_policy.demand(route, settings) == Demand("mx.example", (host(1), host(2)), level)
+
+
+@pytest.mark.parametrize(
+    ("tls", "names", "wanted", "of_mx"),
+    [
+        ("verify", ["host"], (), ["mx.example"]),
+        ("verify", ["domain"], ("a.example",), ["a.example"]),
+        ("verify", ["host", "domain"], ("", "a.example"), ["mx.example", "a.example"]),
+        ("verify", ["MX9.Example.", ".Example"], ("mx9.example", ".example"), ["mx9.example", ".example"]),
+        ("require", ["domain"], (), ["mx.example"]),
+    ],
+)
+def test_names_asked_for(tls: Any, names: list[str], wanted: tuple[str, ...], of_mx: list[str]) -> None:
+    route = Route("a.example", "mx.example", RouteKind.MX, (host(1),), 9e9)
+    found = tls_policy.demand(route, Delivery(tls=tls, tls_names=tuple(names))).verify_names
+    assert found == wanted
+    assert tls_policy.wanted_names(found, "MX.example.") == of_mx
+
+
+def test_an_address_is_no_name_to_ask_for() -> None:
+    assert tls_policy.wanted_names((), "192.0.2.1") == []
+    assert tls_policy.wanted_names(("", "mx.example"), "unix:/run/lmtp") == ["mx.example"]
+    assert tls_policy.wanted_names(("[192.0.2.1]",), "mx.example") == []
 
 
 @pytest.mark.parametrize(

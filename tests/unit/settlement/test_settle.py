@@ -33,6 +33,7 @@ HEAD = b"From: a@s.test\r\nSubject: hi\r\n\r\nhello\r\n"
 class Connection:
     local_address = "192.0.2.99"
     tls_version = "TLSv1.3"
+    tls_doubt = "certificate not trusted: self-signed certificate"
     tls_cipher = "TLS_AES_256_GCM_SHA384"
 
 
@@ -140,6 +141,8 @@ def test_delivered_is_recorded_told_counted_and_forgotten() -> None:
         "source_address": "192.0.2.99",
         "tls_protocol_version": "TLSv1.3",
         "tls_cipher": "TLS_AES_256_GCM_SHA384",
+        "tls_verified": False,
+        "tls_doubt": "certificate not trusted: self-signed certificate",
         "delays": [0.125, 1.25, 0.25, 0.5],
     }
     assert house.counts.sites["mx.d.test"].delivered == 1
