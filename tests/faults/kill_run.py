@@ -30,6 +30,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,12 +105,33 @@ class Account:
         return "\n".join(out)
 
 
+Killer = Callable[[RelayProcess, "Load", Account], None]  # starts the relay, kills, leaves one that serves
+
+
 def run(
     folder: Path, *, seed: int, messages: int, kills: int, kinds: tuple[str, ...] = ("tree",), sessions: int = 20,
     pause: tuple[float, float] = (0.3, 1.5), defer: float = 0.05,
 ) -> Account:  # fmt: skip
-    """One whole run in `folder`."""
+    """One whole run in `folder`, killed at random moments."""
     chance = random.Random(seed)
+
+    def at_random(relay: RelayProcess, load: "Load", account: Account) -> None:
+        relay.start()
+        for _ in range(kills):
+            if not _wait_for_traffic(relay, load):
+                break
+            time.sleep(chance.uniform(*pause))
+            account.visit = max(account.visit, _longest_visit(relay))
+            _kill(relay, chance.choice(kinds), chance, account.kills)
+
+    return campaign(folder, at_random, seed=seed, messages=messages, sessions=sessions, defer=defer)
+
+
+def campaign(
+    folder: Path, killer: Killer, *, seed: int, messages: int, sessions: int = 20, defer: float = 0.05,
+    segment_size: str = "4MiB",
+) -> Account:  # fmt: skip
+    """Load through a relay in `folder` while `killer` does its work, to the last message; then the account of it."""
     account = Account(seed)
     began = time.monotonic()
     sink_port = debian.free_port()
@@ -120,17 +142,12 @@ def run(
     assert sink.stdout is not None and "listening" in sink.stdout.readline()
     relay = RelayProcess(
         folder, next_hop=f"127.0.0.1:{sink_port}", delivery=[f"connections = {CONNECTIONS}"],
-        spool=["segment_size = '4MiB'"],
-    ).start()  # fmt: skip
+        spool=[f"segment_size = '{segment_size}'"],
+    )  # fmt: skip
     lag = _Lag()
     try:
-        load = _Load(relay, folder, messages, sessions, seed)
-        for _ in range(kills):
-            if not _wait_for_traffic(relay, load):
-                break
-            time.sleep(chance.uniform(*pause))
-            account.visit = max(account.visit, _longest_visit(relay))
-            _kill(relay, chance.choice(kinds), chance, account.kills)
+        load = Load(relay, folder, messages, sessions, seed)
+        killer(relay, load, account)
         load.join(600)
         assert not load.is_alive(), "the load did not come to its end"
         relay.wait_empty(seconds=120)
@@ -147,7 +164,7 @@ def run(
     return account
 
 
-class _Load(threading.Thread):
+class Load(threading.Thread):
     """Generators one after the other, until so many messages got 250: what a dead relay refuses is sent anew."""
 
     def __init__(self, relay: RelayProcess, folder: Path, messages: int, sessions: int, seed: int) -> None:
@@ -191,7 +208,7 @@ class _Lag(threading.Thread):
         return self.worst
 
 
-def _wait_for_traffic(relay: RelayProcess, load: _Load) -> bool:
+def _wait_for_traffic(relay: RelayProcess, load: Load) -> bool:
     """Until mail comes in; False when the load has come to its end before."""
     name = "fastrelay_messages_received_total"
     before = relay.metric(name)

@@ -58,18 +58,21 @@ class RelayProcess:
 
     def start(self, *wrapper: str | Path, seconds: float = 20, program: Sequence[str | Path] = ()) -> "RelayProcess":
         """From here to "ready" on stderr. wrapper: a command to run it under (strace). program: instead of `serve`."""
-        command = [*map(str, wrapper), *map(str, program or (*PROGRAM, "serve", "-c", self.config))]
         already = len(self.said())
-        with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                command, stderr=errors, stdout=errors, env=debian.environment(), start_new_session=True
-            )
-        running = self.process
+        running = self.launch(*wrapper, *(program or (*PROGRAM, "serve", "-c", self.config)))
         debian.wait_until(
             lambda: "ready:" in self.said()[already:] or running.poll() is not None, seconds, "the relay to be ready"
         )
         assert running.poll() is None, self.said()
         return self
+
+    def launch(self, *command: str | Path) -> subprocess.Popen[bytes]:
+        """Begin a life and wait for nothing: one that may not come to "ready"."""
+        with self._errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*map(str, command)], stderr=errors, stdout=errors, env=debian.environment(), start_new_session=True
+            )
+        return self.process
 
     def said(self) -> str:
         """Everything on its stderr so far."""
