@@ -40,7 +40,11 @@ def verifying_contexts(ca_files: Iterable[str]) -> dict[str, ssl.SSLContext]:
 
 def server_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext:
     """A context for the server's side: TLS 1.2 at least, forward secrecy alone (the library's choice of ciphers), no
-    compression, no renegotiation, tickets. ConfigError names the file and what is wrong with it."""
+    compression, no renegotiation, tickets. client_ca: clients are asked for a certificate that those authorities vouch
+    for; the handshake of one that brings another fails. ConfigError names the file and what is wrong with it."""
+    file_text(certificate, "certificate")
+    if key:
+        file_text(key, "key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION

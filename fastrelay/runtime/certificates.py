@@ -1,0 +1,159 @@
+"""The certificates of one listener: loaded, chosen by the name a client asks for (SNI, RFC 6066 3), replaced while it
+runs.
+
+Names are those of the certificates themselves: exact ones first, then wildcards for one label; where several bear a
+name the first in the configuration is shown, and the very first to who asks for no name or a strange one.
+
+Every LOOK seconds the files are looked at (inode, time, size; through links, as certbot makes them). What has changed
+and then stood still for one look is loaded; a pair that does not load leaves the old one in force and is told of once.
+A handshake takes the context that is there when it begins: sessions under way never notice.
+
+client_ca: clients are asked for a certificate. One that those authorities do not vouch for ends the handshake; Python's
+ssl has no way to look the other way. Certificates of clients may stand in the file themselves.
+"""
+
+import contextlib
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+from fastrelay.errors import ConfigError
+from fastrelay.runtime import x509
+from fastrelay.runtime.tls import file_text, server_context
+from fastrelay.runtime.x509 import Certificate
+
+LOOK = 5.0  # seconds; a renewal comes every few weeks, and its two files within one
+_NOTHING = (0, 0, 0)
+
+Stamp = tuple[int, int, int]
+
+
+class Pair:
+    """A certificate with its key, loaded: context, and what it says of itself. ConfigError names the file."""
+
+    __slots__ = ("certificate", "context", "files", "stamps")
+
+    def __init__(self, certificate: str, key: str, client_ca: str = "") -> None:
+        self.files = tuple(name for name in (certificate, key, client_ca) if name)
+        self.stamps = stamps_of(self.files)
+        self.certificate = _leaf(certificate)
+        self.context = server_context(certificate, key, client_ca)
+
+
+class Certificates:
+    """What a listener shows. context: for the next handshake. say(level, text) tells an operator; where: which
+    listener, for messages. ConfigError when a file is missing, cannot be read or does not fit."""
+
+    __slots__ = ("_exact", "_next_look", "_pairs", "_say", "_seen", "_wanted", "_where", "_wildcards", "context")
+
+    def __init__(
+        self,
+        files: Sequence[tuple[str, str]],
+        client_ca: str = "",
+        *,
+        say: Callable[[str, str], object] = lambda level, text: None,
+        where: str = "listener",
+    ) -> None:
+        self._wanted = [(certificate, key, client_ca) for certificate, key in files]
+        self._say = say
+        self._where = where
+        self._next_look = 0.0
+        try:
+            self._pairs = [Pair(*wanted) for wanted in self._wanted]
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        self._seen = [pair.stamps for pair in self._pairs]
+        self._settle()
+
+    def complaints(self, wall: float) -> list[str]:
+        """What an operator should mend soon although it works: one line each."""
+        return [
+            f"{self._where}: certificate {pair.files[0]} expired on {_day(pair.certificate.not_after)}"
+            for pair in self._pairs
+            if pair.certificate.not_after <= wall
+        ]
+
+    def look(self, now: float) -> None:
+        """Once a second or more rarely: have the files changed? `now`: monotonic. May read files, never waits else."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK
+        changed = False
+        for number, pair in enumerate(self._pairs):
+            stamps = stamps_of(pair.files)
+            if stamps == pair.stamps:
+                self._seen[number] = stamps
+            elif stamps != self._seen[number]:
+                self._seen[number] = stamps  # still being written, perhaps
+            else:
+                changed = self._replace(number, stamps) or changed
+        if changed:
+            self._settle()
+
+    def _replace(self, number: int, stamps: tuple[Stamp, ...]) -> bool:
+        old = self._pairs[number]
+        try:
+            new = Pair(*self._wanted[number])
+        except ConfigError as error:
+            old.stamps = stamps  # not again before they change again
+            self._say("error", f"{self._where}: {error}; the one loaded before stays in force")
+            return False
+        self._pairs[number] = new
+        until = _day(new.certificate.not_after)
+        self._say("info", f"{self._where}: certificate {new.files[0]} loaded anew, valid until {until}")
+        for line in self.complaints(time.time()):
+            self._say("warning", line)
+        return True
+
+    def _settle(self) -> None:
+        """The tables of names, and the callback, as the pairs are now."""
+        self._exact: dict[str, ssl.SSLContext] = {}
+        self._wildcards: dict[str, ssl.SSLContext] = {}
+        for pair in self._pairs:
+            names = pair.certificate.names or (pair.certificate.common_name.lower(),)
+            for name in names:
+                if name.startswith("*."):
+                    self._wildcards.setdefault(name[1:], pair.context)
+                elif name:
+                    self._exact.setdefault(name, pair.context)
+        self.context: ssl.SSLContext = self._pairs[0].context
+        if len(self._pairs) > 1:
+            self.context.sni_callback = self._choose
+
+    def _choose(self, layer: ssl.SSLSocket | ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        if name is not None:
+            found = self.chosen(name)
+            if found is not context:
+                layer.context = found
+
+    def chosen(self, name: str) -> ssl.SSLContext:
+        """The context shown to who asks for `name`."""
+        name = name.lower().rstrip(".")
+        found = self._exact.get(name)
+        if found is None:
+            found = self._wildcards.get(name[name.find(".") :])
+        return self.context if found is None else found
+
+
+def _leaf(file: str) -> Certificate:
+    try:
+        return x509.first_of(file_text(file, "certificate"))
+    except ValueError as error:
+        raise ConfigError(f"certificate {file}: {error}") from None
+
+
+def stamps_of(files: Sequence[str]) -> tuple[Stamp, ...]:
+    """What tells a changed file from an unchanged one."""
+    stamps = []
+    for file in files:
+        stamp = _NOTHING
+        with contextlib.suppress(OSError):
+            found = os.stat(file)
+            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+        stamps.append(stamp)
+    return tuple(stamps)
+
+
+def _day(wall: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(wall))
