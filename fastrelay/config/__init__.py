@@ -13,6 +13,7 @@ from fastrelay.config.reading import DEFAULT_FILE, RUNTIME_DIR_OCTETS, load, par
 from fastrelay.config.sections import (
     Admin,
     Bounce,
+    Certificate,
     Config,
     Delivery,
     Dns,
@@ -40,6 +41,7 @@ __all__ = [
     "RUNTIME_DIR_OCTETS",
     "Admin",
     "Bounce",
+    "Certificate",
     "Config",
     "Delivery",
     "Dns",

@@ -17,6 +17,7 @@ from fastrelay.config.quantity import in_unit
 from fastrelay.config.sections import (
     Admin,
     Bounce,
+    Certificate,
     Config,
     Delivery,
     Dns,
@@ -93,16 +94,46 @@ def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | No
 
 
 def _listener(where: str, given: dict[str, Any]) -> Listener:
+    rows = given.get("certificates", [])
+    for number, row in enumerate(rows if isinstance(rows, list) else []):
+        _section(Certificate, f"{where}certificates[{number}].", row)
     one: Listener = _section(Listener, where, given)
     parse_address(one.address, f"{where}address")
-    for net in one.relay_from:
-        try:
-            ip_network(net, strict=False)
-        except ValueError as error:
-            raise ConfigError(f"{where}relay_from: {error}") from None
-    if one.tls != "none" and not one.certificate:
-        raise ConfigError(f'{where}certificate: tls = "{one.tls}" needs a certificate (PEM chain) and its key')
+    for key in ("relay_from", "proxy_from", "xclient_from"):
+        for net in getattr(one, key):
+            try:
+                ip_network(net, strict=False)
+            except ValueError as error:
+                raise ConfigError(f"{where}{key}: {error}") from None
+    _listener_tls(where, one)
+    if one.proxy_protocol and not one.proxy_from and not one.address.startswith("unix:"):
+        raise ConfigError(f'{where}proxy_from: name the proxies that proxy_protocol is for, as ["192.0.2.10"]')
+    if one.proxy_from and not one.proxy_protocol:
+        raise ConfigError(f"{where}proxy_from: means nothing without proxy_protocol = true")
     return msgspec.structs.replace(one, client_limit_set="max_connections_per_client" in given)
+
+
+def _listener_tls(where: str, one: Listener) -> None:
+    if one.tls == "none":
+        if one.client_ca:
+            raise ConfigError(f'{where}client_ca: certificates are shown in TLS; set tls to "starttls" or more')
+        return
+    if not one.certificate:
+        raise ConfigError(f'{where}certificate: tls = "{one.tls}" needs a certificate (PEM chain) and its key')
+    if one.client_ca and not one.relay_certificates:
+        raise ConfigError(
+            f"{where}relay_certificates: say whose certificate lets a client relay: names, sha256 fingerprints, or "
+            f'["*"] for every one that client_ca vouches for'
+        )
+    if one.relay_certificates and not one.client_ca:
+        raise ConfigError(f"{where}relay_certificates: needs client_ca, the authorities (PEM) that vouch for them")
+    for name in one.relay_certificates:
+        digits = name.replace(":", "").lower().removeprefix("sha256")
+        if len(digits) in (32, 40, 128) and not set(digits) - set("0123456789abcdef"):
+            raise ConfigError(
+                f"{where}relay_certificates: {name!r} is no sha256 fingerprint, which has 64 digits: see "
+                f"`openssl x509 -noout -fingerprint -sha256 -in FILE`"
+            )
 
 
 def _road(delivery: Delivery, where: str) -> None:

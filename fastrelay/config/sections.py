@@ -38,6 +38,13 @@ class Server(Section, frozen=True):
     hang_timeout: Lasting = 60.0  # a worker without heartbeat for so long is ended and replaced
 
 
+class Certificate(Section, frozen=True):
+    """[[listener.certificates]]: one more, shown to clients that ask for a name it bears."""
+
+    certificate: str
+    key: str = ""
+
+
 class Listener(Section, frozen=True):
     """[[listener]]"""
 
@@ -55,7 +62,13 @@ class Listener(Section, frozen=True):
     reverse_lookup: Literal["strangers", "all", "never"] = "strangers"  # strangers: clients not in relay_from
     tls: Literal["none", "starttls", "required", "implicit"] = "none"
     certificate: str = ""
-    key: str = ""
+    key: str = ""  # "" = the certificate's file holds it too
+    certificates: tuple[Certificate, ...] = ()
+    client_ca: str = ""  # clients are asked for a certificate of these authorities; "" = they are not
+    relay_certificates: tuple[str, ...] = ()  # whose may relay: names, sha256 fingerprints, "*" = all of client_ca
+    proxy_protocol: bool = False
+    proxy_from: tuple[str, ...] = ()  # networks; nobody else gets in where proxy_protocol is true
+    xclient_from: tuple[str, ...] = ()  # networks
     client_limit_set: bool = False  # true where max_connections_per_client stands in the file
 
 

@@ -14,12 +14,15 @@ from fastrelay.config import Config, parse, reading
 FILE = Path(__file__).resolve().parents[3] / "deploy/config/fastrelay.toml"
 TEXT = FILE.read_text(encoding="utf-8")
 TABLES = {**reading.TABLES, "listener": config.Listener}
-_COMMENTED = re.compile(r"# (\[\[?\w+\]\]?|\w+ = .*)\Z")
+_COMMENTED = re.compile(r"# (\[\[?[\w.]+\]\]?(?: +#.*)?|\w+ = .*)\Z")
 
 # commented out, with a value that is an example: there is none that could stand there for everybody
 WITHOUT_DEFAULT = {
     "server": {"hostname", "user", "runtime_dir"},
-    "listener": {"max_connections_per_client", "certificate", "key"},
+    "listener": {
+        *("max_connections_per_client", "certificate", "key", "certificates", "client_ca", "relay_certificates"),
+        "proxy_from",
+    },
     "spool": {"path"},
     "delivery": {"hello"},
 }
@@ -39,9 +42,14 @@ def test_as_it_stands_it_changes_nothing() -> None:
 
 
 def test_every_line_behind_a_sign_is_understood_too() -> None:
-    everything = parse(uncommented().replace('tls = "none"', 'tls = "starttls"'))
+    everything = parse(
+        uncommented()
+        .replace('tls = "none"', 'tls = "starttls"')
+        .replace("proxy_protocol = false", "proxy_protocol = true")
+    )
     assert everything.server.user == "fastrelay" and everything.listeners[0].certificate.endswith(".pem")
     assert everything.sites[0].delivery.connections == 5 and everything.routes[0].domain == "*"
+    assert everything.listeners[0].certificates[0].key.endswith(".pem")
     defaults = parse("")
     assert everything.server.runtime_dir == defaults.server.runtime_dir
     assert everything.spool.path == defaults.spool.path

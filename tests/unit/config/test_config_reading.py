@@ -8,6 +8,8 @@ from fastrelay import config
 from fastrelay.config import Rate, load, parse, site_settings
 from fastrelay.errors import ConfigError
 
+TLS = "[[listener]]\ntls = 'starttls'\ncertificate = 'x'\n"
+
 
 def test_defaults_are_those_of_the_manual() -> None:
     c = parse("")
@@ -38,6 +40,25 @@ def test_units() -> None:
     assert c.server.drain_timeout == 0.25 and c.spool.min_free == pytest.approx(0.1)
     assert c.spool.inline_limit == 65536 and c.delivery.connect_rate == Rate(20, 1)
     assert c.listeners[0].min_data_rate == 1024 and c.bounce.return_ == "full"
+
+
+def test_a_listener_behind_a_proxy_with_several_certificates() -> None:
+    (one,) = parse(
+        f"""
+        {TLS}
+        client_ca = "ca"
+        relay_certificates = ["app.example", "{"AB:" * 31}AB", "{"0f" * 32}"]
+        proxy_protocol = true
+        proxy_from = ["192.0.2.0/24"]
+        xclient_from = ["::1"]
+        [[listener.certificates]]
+        certificate = "y"
+        key = "z"
+        """
+    ).listeners
+    assert one.certificates == (config.Certificate(certificate="y", key="z"),) and one.proxy_from == ("192.0.2.0/24",)
+    local = parse("[[listener]]\naddress = 'unix:/x'\nproxy_protocol = true").listeners[0]
+    assert local.proxy_protocol, "who may connect to a file is decided by its permissions"
 
 
 def test_a_site_row_changes_only_what_it_names() -> None:
@@ -80,6 +101,23 @@ def test_names_we_may_call_ourselves(name: str) -> None:
         ("[[listener]]\naddress = '::1:25'", "x.toml: listener[0].address: '::1:25' is no address"),
         ("[[listener]]\nrelay_from = ['10.0.0.0/33']", "x.toml: listener[0].relay_from: '10.0.0.0/33' does not"),
         ("[[listener]]\ntls = 'required'", 'x.toml: listener[0].certificate: tls = "required" needs'),
+        ("[[listener]]\ncertificates = 5", "x.toml: listener[0].certificates: expected `array`"),
+        (
+            "[[listener]]\n[[listener.certificates]]\ncertificat = 'x'",
+            'x.toml: listener[0].certificates[0].certificat: unknown key, did you mean "certificate"?',
+        ),
+        ("[[listener]]\n[[listener.certificates]]\nkey = 'x'", "x.toml: listener[0].certificates[0].*: object missing"),
+        ("[[listener]]\nclient_ca = 'ca'", "x.toml: listener[0].client_ca: certificates are shown in TLS"),
+        (f"{TLS}client_ca = 'ca'", "x.toml: listener[0].relay_certificates: say whose certificate lets"),
+        (f"{TLS}relay_certificates = ['*']", "x.toml: listener[0].relay_certificates: needs client_ca"),
+        (
+            f"{TLS}client_ca = 'ca'\nrelay_certificates = ['{'AB:' * 19}AB']",
+            "x.toml: listener[0].relay_certificates: 'AB:AB:",
+        ),
+        ("[[listener]]\nproxy_protocol = true", "x.toml: listener[0].proxy_from: name the proxies"),
+        ("[[listener]]\nproxy_from = ['::1']", "x.toml: listener[0].proxy_from: means nothing without"),
+        ("[[listener]]\nproxy_from = ['x']", "x.toml: listener[0].proxy_from: 'x' does not"),
+        ("[[listener]]\nxclient_from = ['x']", "x.toml: listener[0].xclient_from: 'x' does not"),
         ("[[route]]\ndomain = '*'\nnext_hop = []", "x.toml: route[0].next_hop: expected `array` of length >= 1"),
         ("route = 5", "x.toml: route: write it as an array of tables: [[route]]"),
         ("spool = 5", "x.toml: spool: must be a table"),
