@@ -63,6 +63,12 @@ class Carrier:
         self.connect_seconds = 0.0
         self.transmit_seconds = 0.0
 
+    @property
+    def progress(self) -> float:
+        """Changes with each step: the deadline of the wait that is under way, 0 without a connection."""
+        connection = self.connection
+        return connection.stream.deadline if connection is not None else 0.0
+
     def ready(self, demand: Demand, route: Route, now: float) -> Outcome | None:
         """None: a connection that satisfies is in hand; else why there is none. May wait."""
         self._leasing = 0.0

@@ -8,6 +8,9 @@ the lane's window has become too small for it.
 `Lane.coming` counts runners on their way to a pick, so that ten items that become ready in one turn wake ten runners,
 and one item wakes one. A runner that a limit of ours held back rests as long as the limit says, no item in hand.
 
+Every wait of an attempt has an end of its own. Should one not (a bug), the watch finds the runner that has made no
+progress for STUCK seconds, says so, and ends it: its item is given back like that of any killed task.
+
 Bounded: `window.size` working runners a lane; MOST in all, beyond that one a lane, beyond twice that lanes stand in
 line.
 """
@@ -15,21 +18,25 @@ line.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fastrelay.errors import PeerTimeout
+from fastrelay.errors import Impossible, PeerTimeout
 from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.item import Item
 from fastrelay.schedule.lane import Lane
 
 MOST = 4000  # some 20 KB each with stream and buffers: 80 MB, and a socket each
 SWEEP_EVERY = 5.0  # seconds between two looks for runners that have parked too long
+STUCK = 1800.0  # seconds; the longest wait the protocol knows is the 600 for the final dot (RFC 5321 4.5.3.2.6)
 TURN = 64  # attempts in a row that may all have ended without waiting, before others get a turn
 
 
 class Hands(Protocol):
-    """What a runner works with (delivery/carrier.py). connection: None when there is none in hand."""
+    """What a runner works with (delivery/carrier.py). connection: None when there is none in hand. progress: changes
+    with each step of a delivery."""
 
     @property
     def connection(self) -> object: ...
+    @property
+    def progress(self) -> float: ...
     def rest(self, now: float) -> None: ...
     def close(self) -> None: ...
 
@@ -42,9 +49,10 @@ class Settings(Protocol):
 
 
 class Runner:
-    """One task of a lane. parked_at: monotonic seconds, 0 while it is not. waits: parked or resting."""
+    """One task of a lane. parked_at: monotonic seconds, 0 while it is not. waits: parked or resting. item: in hand.
+    seen, since: what the watch saw it at, and when first."""
 
-    __slots__ = ("hands", "idle_timeout", "lane", "parked_at", "place", "task", "waits")
+    __slots__ = ("hands", "idle_timeout", "item", "lane", "parked_at", "place", "seen", "since", "task", "waits")
 
     def __init__(self, lane: Lane, hands: Hands, idle_timeout: float) -> None:
         self.lane = lane
@@ -53,6 +61,9 @@ class Runner:
         self.place = tasks.Parking()
         self.parked_at = 0.0
         self.waits = False
+        self.item: Item | None = None
+        self.seen: tuple[Item | None, float] = (None, 0.0)
+        self.since = 0.0
         self.task: tasks.Task | None = None
 
 
@@ -104,14 +115,26 @@ class Runners:
             lane.coming += 1
 
     def tick(self, now: float) -> None:
-        """Once a second. Ends runners that have parked too long. Never waits."""
+        """Once a second. Ends runners that have parked too long, and those that are stuck. Never waits."""
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_EVERY
         for runner in self._all:
+            self._watch(runner, now)
             if runner.parked_at and now - runner.parked_at >= runner.idle_timeout and runner in runner.lane.parked:
                 runner.lane.parked.remove(runner)
                 runner.place.wake(False)
+
+    def _watch(self, runner: Runner, now: float) -> None:
+        item = runner.item
+        seen = (item, runner.hands.progress)
+        if runner.waits or item is None or seen != runner.seen:
+            runner.seen, runner.since = seen, now
+        elif now - runner.since >= STUCK and runner.task:
+            runner.since = now
+            what = f"{item.ident.hex()} at {item.domain}: no progress of its delivery for {STUCK:.0f} s, it is cut off"
+            tasks.on_crash("Runners.watch", Impossible(what))
+            tasks.kill(runner.task)
 
     def drain(self, seconds: float) -> bool:
         """No further pick. Transactions may end within `seconds`, then are cut off; who only waits for a route or a
@@ -158,7 +181,9 @@ class Runners:
                     if not self._park(runner):
                         break
                     continue
+                runner.item = item
                 pause = self._attempt(hands, item)
+                runner.item = None
                 if pause > 0.0:
                     self._rest(runner, pause)
                 elif lane.ready > lane.coming:

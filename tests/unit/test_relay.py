@@ -43,7 +43,7 @@ class Hands:
     def __init__(self, house: "House") -> None:
         self.house = house
         self.connection: object = None
-        self.connect_seconds = self.transmit_seconds = 0.0
+        self.connect_seconds = self.transmit_seconds = self.progress = 0.0
         self.rested = 0
         self.closed = False
         self.doubt: list[Outcome | None] | None = None

@@ -9,7 +9,7 @@ from fastrelay.errors import Impossible
 from fastrelay.runtime import tasks
 from fastrelay.schedule.item import Item
 from fastrelay.schedule.lane import Lane
-from fastrelay.schedule.runners import Runners
+from fastrelay.schedule.runners import STUCK, SWEEP_EVERY, Runners
 from fastrelay.schedule.window import Window
 from tests.unit.rooms import HandClock, settle_down, until
 
@@ -17,6 +17,7 @@ from tests.unit.rooms import HandClock, settle_down, until
 class Hands:
     def __init__(self) -> None:
         self.connection: object = None
+        self.progress = 0.0
         self.closed = False
 
     def rest(self, now: float) -> None: ...
@@ -207,3 +208,30 @@ def test_who_rests_wakes_by_itself() -> None:
     yard.put(2)
     until(lambda: not pauses)
     assert yard.items == []
+
+
+def test_an_attempt_without_progress_is_cut_off_and_told(crashes: list[BaseException]) -> None:
+    yard = Yard()
+    yard.put(2)
+    settle_down()
+    stuck, moving = yard.hands
+    for _ in range(int(STUCK / SWEEP_EVERY) + 2):
+        moving.progress += 1.0
+        yard.clock.mono += SWEEP_EVERY
+        yard.runners.tick(yard.clock.mono)
+    settle_down()
+    assert str(crashes) == "[Impossible('78 at d.test: no progress of its delivery for 1800 s, it is cut off')]"
+    assert stuck.closed and not moving.closed and len(yard.runners) == 1
+    crashes.clear()
+
+
+def test_who_rests_or_is_parked_is_not_stuck(crashes: list[BaseException]) -> None:
+    yard = Yard()
+    yard.attempt = lambda hands, item: 1e9
+    yard.put(1)
+    settle_down()
+    for _ in range(int(STUCK / SWEEP_EVERY) + 2):
+        yard.clock.mono += SWEEP_EVERY
+        yard.runners.tick(yard.clock.mono)
+    settle_down()
+    assert not crashes and len(yard.runners) == 1
