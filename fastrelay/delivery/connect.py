@@ -102,18 +102,19 @@ class Dialer:
         hello = settings.hello or self._hello
         connection = Connection(
             link,
-            Client(hello),
+            Client(hello, lmtp=place.lmtp),
             place,
             demand,
             key_of(demand.site),
             opened=self._now(),
-            tls=tls_policy.proved(demand.tls, encrypted=False),
+            tls=tls_policy.proved(demand.tls, encrypted=False, local=place.is_local),
             source=source,
             reply_ceiling=settings.reply_timeout,
         )
         try:
             self._greet(connection)
-            self._secure(connection, demand, settings)
+            if not place.is_local:
+                self._secure(connection, demand, settings)
             if not exempt and connection.client.peer_name.rstrip(".").lower() == hello.lower():
                 words = f"{place.name} answers with our own name: mail would loop back to ourselves"
                 raise _Refused(Phase.EHLO, Reply(554, "5.4.6", (words,)))
@@ -128,7 +129,7 @@ class Dialer:
         """Our address to send from: of the peer's family, in turn where there are several; "" = the system chooses."""
         family = family_of(place.address)
         if demand.source_address:
-            return demand.source_address
+            return demand.source_address if family else ""
         own = [address for address in settings.source_address if family_of(address) == family]
         if not own:
             return ""

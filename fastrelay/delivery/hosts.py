@@ -22,11 +22,17 @@ _REMEMBERED = 65536  # addresses; what is over is forgotten, oldest first
 
 
 class Place(NamedTuple):
-    """One address of one host, and the port."""
+    """One address of one host, the port, and whether LMTP is spoken there."""
 
     name: str
     address: str
     port: int
+    lmtp: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """A socket of this machine: what is said there leaves it no more than by a pipe."""
+        return self.address.startswith("unix:")
 
 
 class Health:
@@ -106,11 +112,11 @@ def in_order(
     """The places to try now, best first, without those of `tried`: with these at most MAX_ADDRESSES."""
     if len(hosts) == 1 and len(hosts[0].addresses) == 1 and not tried:
         only = hosts[0]
-        return [Place(only.name, only.addresses[0], only.port or default_port)]
+        return [Place(only.name, only.addresses[0], only.port or default_port, only.lmtp)]
     ranked = []
     for position, host in enumerate(hosts):
         for index, address in enumerate(host.addresses):
-            place = Place(host.name, address, host.port or default_port)
+            place = Place(host.name, address, host.port or default_port, host.lmtp)
             if place not in tried:
                 ranked.append(((host.preference, index // 2, position, index), place))
     ranked.sort(key=lambda entry: entry[0])

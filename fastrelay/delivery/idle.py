@@ -30,12 +30,14 @@ def satisfies(connection: Connection, demand: Demand, default_port: int) -> bool
         return False
     if demand.source_address and connection.source != demand.source_address:
         return False
-    if demand.tls is TlsLevel.VERIFY:
+    if demand.tls is TlsLevel.VERIFY and not connection.place.is_local:
         names = wanted_names(demand.verify_names, connection.place.name)
         if connection.verified not in names:
             return False
-    _, address, port = connection.place
-    return any((host.port or default_port) == port and address in host.addresses for host in demand.hosts)
+    _, address, port, lmtp = connection.place
+    return any(
+        (host.port or default_port) == port and address in host.addresses and host.lmtp is lmtp for host in demand.hosts
+    )
 
 
 def choose(idle: Sequence[Connection], demand: Demand, now: float, settings: Delivery) -> Choice:

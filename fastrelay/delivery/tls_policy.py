@@ -66,8 +66,10 @@ def after_refusal(level: TlsLevel) -> Step:
     return Step.PLAINTEXT if level <= TlsLevel.OPPORTUNISTIC else Step.REFUSE
 
 
-def proved(level: TlsLevel, encrypted: bool) -> TlsLevel:
-    """What a connection opened for `level` satisfies from then on."""
+def proved(level: TlsLevel, encrypted: bool, local: bool = False) -> TlsLevel:
+    """What a connection opened for `level` satisfies from then on. local: a socket of this machine needs no TLS."""
+    if local:
+        return level
     if not encrypted:
         return min(level, TlsLevel.OPPORTUNISTIC)
     return max(level, TlsLevel.REQUIRE)

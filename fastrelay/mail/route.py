@@ -9,13 +9,14 @@ class Host(msgspec.Struct, frozen=True, gc=False):
     """One next hop: a name (or address text) and the addresses to try in order.
 
     addresses: text forms, both families interleaved. port 0 = the site's `delivery.port`. preference: MX preference,
-    lower is better, 0 for static hops. An entry "unix:/path" is a local socket.
+    lower is better, 0 for static hops. An entry "unix:/path" is a local socket. lmtp: RFC 2033 is spoken there.
     """
 
     name: str
     addresses: tuple[str, ...]
     preference: int = 0
     port: int = 0
+    lmtp: bool = False
 
 
 class RouteKind(enum.Enum):

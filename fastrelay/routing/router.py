@@ -71,6 +71,15 @@ class Router:
 
     # -- the face -------------------------------------------------------------------------------------------------
 
+    def renew(self, config: Config, resolver: Resolver) -> None:
+        """A reload: every decision is made anew. One under way ends as it began, and is not kept."""
+        self._config = config
+        self._resolver = resolver
+        self._own = ourselves.of(config)
+        self._overrides = Overrides(config.routes)
+        self._sites = Sites(config.sites)
+        self._kept = {}
+
     def route_cached(self, domain: str, now: float) -> Route | Outcome | None:
         """The decision in force, None when `route` has to be asked. Never waits."""
         kept = self._kept.get(domain)
@@ -78,9 +87,9 @@ class Router:
 
     def route(self, domain: str) -> Route | Outcome:
         """The decision for a case-folded domain (mail.address.domain_of); may wait for DNS, as long as the resolver."""
-        trace = _Trace(self._now())
+        trace, kept = _Trace(self._now()), self._kept
         result = self._decide(domain, trace)
-        self._keep(domain, trace.expires, result)
+        self._keep(kept, domain, trace.expires, result)
         return result
 
     def explain(self, domain: str) -> Walk:
@@ -100,8 +109,9 @@ class Router:
         """Decisions kept, and the resolver's figures."""
         return {"routes": len(self._kept), **self._resolver.statistics()}
 
-    def _keep(self, domain: str, expires: float, result: Route | Outcome) -> None:
-        kept = self._kept
+    def _keep(
+        self, kept: dict[str, tuple[float, Route | Outcome]], domain: str, expires: float, result: Route | Outcome
+    ) -> None:
         kept.pop(domain, None)  # so that insertion order is age
         if len(kept) >= MAX_KEPT:
             del kept[next(iter(kept))]
@@ -176,7 +186,7 @@ class Router:
         for hop in override.hops:
             addresses = hop.addresses or mx.interleaved(found[hop.name], self._chance)
             if addresses:
-                hosts.append(Host(hop.name, addresses, 0, hop.port))
+                hosts.append(Host(hop.name, addresses, 0, hop.port, hop.lmtp))
         if not hosts:
             return failures.hop_unresolved(override.pattern, ", ".join(hop.name for hop in override.hops))
         self._chance.shuffle(hosts)

@@ -369,7 +369,7 @@ def connect(address: str, port: int, *, source: str = "", seconds: float = 30.0)
 
 
 def _connect_error(address: str, port: int, code: int, words: str) -> PeerClosed | MachineShort:
-    text = f"cannot connect to {address} port {port}: {words}"
+    text = f"cannot connect to {address}{'' if address.startswith('unix:') else f' port {port}'}: {words}"
     if code in _SHORT:
         return MachineShort("no resources for another connection", code=451, enhanced="4.3.2", detail=text)
     return PeerUnreachable(text) if code in _NO_WAY else PeerClosed(text)

@@ -1,4 +1,4 @@
-"""The client side of SMTP without I/O: octets of the peer in, octets for the peer out (RFC 5321, 2920, 3207).
+"""The client side of SMTP and LMTP without I/O: octets of the peer in, octets for the peer out (RFC 5321, 2920, 3207).
 
 Order of calls: `receive` with what the peer says until the state is READY or CLOSED; `start_tls` and `secured` around a
 handshake; then for each transaction `begin`, `receive` until the state is CONTENT, `content`, `sent`, `receive` until
@@ -8,6 +8,8 @@ false. `phase` names what is waited for, so that the caller knows the time it ma
 Promises: a reply is never credited to another command than its own: replies nobody is due, also those that came before
 their command was sent, are a PeerError or close the session. RSET goes before the next MAIL wherever a transaction was
 left open. 421 closes whatever it answers. Where everything was refused and DATA still got 354, a lone dot ends it.
+LMTP (RFC 2033): LHLO, without a way back to HELO, and one reply to the final dot for each recipient accepted, in their
+order; a peer that ends in between leaves the others without a verdict.
 Errors: PeerError for a peer out of protocol; verdicts already given stay. Impossible for an address with a line end.
 Limits: a group holds at most MAX_GROUP octets, so that neither side's buffers can fill while both write (RFC 2920 3.1).
 """
@@ -60,12 +62,14 @@ _PHASES = {
 
 
 class Client:
-    """One session. hello: our name for EHLO. verdicts: per recipient of the transaction, None while undecided."""
+    """One session. hello: our name for EHLO. lmtp: speak that. verdicts: per recipient of the transaction, None while
+    undecided."""
 
     __slots__ = (
         "_commands",
         "_due",
         "_hello",
+        "_lmtp",
         "_mail_at",
         "_open",
         "_reader",
@@ -78,8 +82,9 @@ class Client:
         "verdicts",
     )
 
-    def __init__(self, hello: str) -> None:
+    def __init__(self, hello: str, *, lmtp: bool = False) -> None:
         self._hello = hello
+        self._lmtp = lmtp
         self._reader = ReplyReader()
         self.state = State.BANNER
         self.answered = 0  # replies taken in so far
@@ -139,11 +144,14 @@ class Client:
     def _banner(self, reply: Reply) -> bytes:
         if reply.code // 100 != 2:
             return self._refused(Phase.BANNER, reply)
+        return self._greet()
+
+    def _greet(self) -> bytes:
         self.state = State.EHLO
-        return f"EHLO {self._hello}\r\n".encode("ascii")
+        return f"{'LHLO' if self._lmtp else 'EHLO'} {self._hello}\r\n".encode("ascii")
 
     def _ehlo(self, reply: Reply) -> bytes:
-        if reply.code // 100 == 5:
+        if reply.code // 100 == 5 and not self._lmtp:
             self.state = State.HELO
             return f"HELO {self._hello}\r\n".encode("ascii")
         if reply.code // 100 != 2:
@@ -184,8 +192,7 @@ class Client:
         """The handshake is done: what was known of the peer is void, EHLO again (RFC 3207 4.2)."""
         self._reader.clear()
         self.offer = Offer()
-        self.state = State.EHLO
-        return f"EHLO {self._hello}\r\n".encode("ascii")
+        return self._greet()
 
     # -- a transaction --------------------------------------------------------------------------------------------
 
@@ -266,6 +273,9 @@ class Client:
         someone = None in self.verdicts
         if kind == 3:
             self._open = False
+            if not someone and self._lmtp:
+                self.state = State.CLOSED  # RFC 2033 4.2 forbids it: how many replies a dot would get nobody knows
+                return b""
             self.state = State.CONTENT if someone else State.CANCEL
             return b"" if someone else b".\r\n"
         if kind == 2:
@@ -297,8 +307,20 @@ class Client:
     def _dot(self, reply: Reply) -> bytes:
         if reply.code // 100 == 3:
             raise PeerError(f"the final dot answered with {reply.code}")  # taken or not? nobody can tell
+        if self._lmtp:
+            return self._next_dot(reply)
         self._decide(Phase.DOT, reply)
         self.state = State.CLOSED if reply.code == 421 else State.READY
+        return b""
+
+    def _next_dot(self, reply: Reply) -> bytes:
+        """The word on the first recipient who has none."""
+        self.verdicts[self.verdicts.index(None)] = (Phase.DOT, reply)
+        if None in self.verdicts:
+            if reply.code == 421:
+                raise PeerError(f"{reply} before every recipient was answered")
+        else:
+            self.state = State.CLOSED if reply.code == 421 else State.READY
         return b""
 
     def _cancelled(self, reply: Reply) -> bytes:

@@ -10,7 +10,7 @@ from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.hosts import Place
 from fastrelay.delivery.idle import Choice, choose, idle_ends, satisfies
-from fastrelay.mail.route import Demand, TlsLevel
+from fastrelay.mail.route import Demand, Host, TlsLevel
 from fastrelay.smtp.client import Client
 from tests.unit.road_ends import GOOD, HELLO, Link, host
 from tests.unit.rooms import HandClock
@@ -44,6 +44,9 @@ def but(**changes: Any) -> Demand:
         pytest.param(but(hosts=()), {}, False, id="no host"),
         pytest.param(but(hosts=(host(1, port=25),)), {}, True, id="the port in words"),
         pytest.param(but(hosts=(host(1, port=587),)), {}, False, id="another port"),
+        pytest.param(
+            but(hosts=(Host("mx1.example", ("192.0.2.1",), 1, 0, lmtp=True),)), {}, False, id="another protocol"
+        ),
         pytest.param(but(credentials="me"), {}, False, id="another user"),
         pytest.param(but(source_address="192.0.2.77"), {}, False, id="from anywhere, asked from one"),
         pytest.param(but(source_address="192.0.2.77"), {"source": "192.0.2.77"}, True, id="from the one"),

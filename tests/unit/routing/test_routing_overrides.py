@@ -19,7 +19,17 @@ from fastrelay.routing.overrides import LOCALHOST, Hop, Overrides, parse_hop
         ("[2001:DB8::1]:25", Hop("2001:db8::1", 25, ("2001:db8::1",))),
         ("2001:db8::1", Hop("2001:db8::1", 0, ("2001:db8::1",))),
         ("localhost:25", Hop("localhost", 25, LOCALHOST)),
-        ("unix:/run/lmtp", Hop("unix:/run/lmtp", 0, ("unix:/run/lmtp",))),
+        ("unix:/run/lmtp", Hop("unix:/run/lmtp", 0, ("unix:/run/lmtp",), lmtp=True)),
+        ("lmtp:unix:/run/lmtp", Hop("unix:/run/lmtp", 0, ("unix:/run/lmtp",), lmtp=True)),
+        ("smtp:unix:/run/smtp", Hop("unix:/run/smtp", 0, ("unix:/run/smtp",))),
+        ("lmtp:Store.Example", Hop("store.example", 24, lmtp=True)),
+        ("lmtp:store.example:2003", Hop("store.example", 2003, lmtp=True)),
+        ("lmtp:[2001:db8::1]:24", Hop("2001:db8::1", 24, ("2001:db8::1",), lmtp=True)),
+        ("lmtp:127.0.0.1:2003", Hop("127.0.0.1", 2003, ("127.0.0.1",), lmtp=True)),
+        ("lmtp:localhost", Hop("localhost", 24, LOCALHOST, lmtp=True)),
+        ("smtp:store.example:26", Hop("store.example", 26)),
+        ("lmtp:2003", Hop("lmtp", 2003)),
+        ("smtp:25", Hop("smtp", 25)),
     ],
 )
 def test_forms(text: str, hop: Hop) -> None:
@@ -28,7 +38,25 @@ def test_forms(text: str, hop: Hop) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":25", "a.test:", "a.test:0", "a.test:65536", "a.test:x", "[a.test", "[::1]25", "[::1]:", "a b:25", "a:²"],
+    [
+        "",
+        ":25",
+        "lmtp:",
+        "lmtp:a:25",
+        "lmtp:[::1]:25",
+        "lmtp:lmtp:a",
+        "lmtp:a:b:1",
+        "unix:x",
+        "a.test:",
+        "a.test:0",
+        "a.test:65536",
+        "a.test:x",
+        "[a.test",
+        "[::1]25",
+        "[::1]:",
+        "a b:25",
+        "a:²",
+    ],
 )
 def test_what_is_no_hop_names_its_row(text: str) -> None:
     with pytest.raises(ConfigError, match=r"route\[3\]\.next_hop"):
