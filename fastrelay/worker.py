@@ -46,7 +46,7 @@ from fastrelay.runtime.signals import SignalWatch
 from fastrelay.runtime.stream import wheel
 from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.classify import classify
-from fastrelay.settlement.notices import left_when_late
+from fastrelay.settlement.notices import Notices, left_when_late
 from fastrelay.settlement.settle import Settle
 from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
@@ -149,6 +149,7 @@ class Worker:
             site_of=self._site_of,
             parts=self._parts(),
             loading=lambda: self.adoption.under_way or not self._loaded,
+            notices=Notices(self.store, self.intake, config),
         )
 
     def _door(self, listener: configuration.Listener, sock: Any) -> Door:

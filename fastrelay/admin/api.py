@@ -23,7 +23,7 @@ from fastrelay.admin.merge import Answer
 
 ROOT = "/api/v1/"
 LIMIT = 1000
-VERBS = ("retry", "hold", "release", "remove")
+VERBS = ("retry", "hold", "release", "bounce", "remove")
 _STATUS = {64: 400, 75: 503}  # sysexits -> HTTP; everything else is 500
 
 
@@ -33,12 +33,13 @@ class Slots(Protocol):
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]: ...
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The body of a changing request; `select` is checked by the slots."""
 
     select: dict[str, Any]
     reason: str = ""
     who: str = ""
+    silent: bool = False
 
 
 class Api:
@@ -115,7 +116,7 @@ class Api:
             order = msgspec.json.decode(body, type=Order)
         except msgspec.MsgspecError as error:
             return json_response({"error": f"bad request: {error}", "code": 64}, 400)
-        wanted = {"verb": verb, "select": order.select, "reason": order.reason, "who": order.who}
+        wanted = {"verb": verb, **msgspec.to_builtins(order)}
         answers, missing = self._slots.ask_all(wanted, pages=True)
         return _merged(answers, missing, merge.changes(answers))
 
@@ -155,7 +156,8 @@ def _merged(answers: list[Answer], missing: list[int], merged: Answer) -> Respon
     """What could be done, and where it could not; an error when no slot could."""
     failed = merge.errors(answers)
     senseless = next((answer for answer in failed if answer["code"] == 64), None)
-    if senseless is not None or (failed and len(failed) == len(answers) and not missing):
+    nothing_done = not merged.get("changed")
+    if senseless is not None or (failed and len(failed) == len(answers) and not missing and nothing_done):
         first = senseless or failed[0]
         error = {"error": first["error"], "code": first["code"], "incomplete": missing}
         return json_response(error, _STATUS.get(first["code"], 500))

@@ -3,7 +3,7 @@
 As root it becomes `server.user` first: what it writes must be readable for the relay that starts next. A slot that
 somebody holds is left alone and named in `incomplete`; while we hold one, a relay that starts takes others and adopts
 it later. Changes stand on stable storage before they are told, as online. There is no scheduler: times are those of
-the records, and sites are unknown.
+the records. DNS is asked for the site of a domain only where a site was selected.
 
 The event log gets the Admin lines where it is a file; one that goes to the relay's stdout is nowhere to be found now.
 """
@@ -18,13 +18,17 @@ from typing import Any, Self
 import msgspec
 
 from fastrelay.admin import merge
+from fastrelay.cli.sites import Sites
 from fastrelay.config import Config
 from fastrelay.control import Control
 from fastrelay.errors import MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
+from fastrelay.intake import Intake
+from fastrelay.mail.ident import IdentSource
 from fastrelay.process.pidlock import holder
 from fastrelay.process.premises import pid_file
 from fastrelay.process.privileges import drop, identity_of
+from fastrelay.settlement.notices import Notices
 from fastrelay.spool import slots
 from fastrelay.spool.store import Store
 
@@ -39,6 +43,7 @@ class Offline:
     def __init__(self, config: Config, numbers: list[int]) -> None:
         self._config = config
         self._numbers = numbers
+        self._sites: Sites | None = None
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -83,15 +88,14 @@ class Offline:
             return None
         return _told(found or {"found": False}, answers, missing)
 
-    def change(self, verb: str, chosen: Answer, reason: str, who: str) -> Answer:
-        """Carry out a changing verb; `changed` and `busy`."""
-        answers, missing = self._ask({"verb": verb, "select": chosen, "reason": reason, "who": who})
+    def change(self, verb: str, chosen: Answer, order: Answer) -> Answer:
+        """Carry out a changing verb; `changed` and `busy`. order: reason, who, silent."""
+        answers, missing = self._ask({"verb": verb, "select": chosen, **order})
         return _told(merge.changes(answers), answers, missing)
 
     def _ask(self, request: Answer) -> tuple[list[Answer], list[int]]:
         """Every page of every slot's answer, and the slots that somebody holds."""
-        if request["select"].get("site"):
-            raise MisuseError("which site mail goes to is known to a running relay only; use --domain")
+        self._sites = Sites(self._config) if request["select"].get("site") else None
         answers: list[Answer] = []
         missing: list[int] = []
         for number in self._numbers:
@@ -110,6 +114,9 @@ class Offline:
                 raise MisuseError(answer["error"])
         return answers, missing
 
+    def _site_of(self, domain: str) -> str:
+        return self._sites.site_of(domain) if self._sites is not None else ""
+
     @contextlib.contextmanager
     def _slot(self, number: int) -> Iterator[Control | None]:
         """The verbs of one slot while we hold it; None when somebody else does."""
@@ -125,13 +132,29 @@ class Offline:
                 store.recover()
                 for _ in store.load():
                     pass  # it is in the store's register now; nothing is scheduled here
-                yield Control(number, store, None, eventlog=log, rest=lambda seconds: None)
+                intake = Intake(store, _Nobody(), IdentSource(), config.retry.expire)
+                yield Control(
+                    number,
+                    store,
+                    None,
+                    eventlog=log,
+                    site_of=self._site_of,
+                    rest=lambda seconds: None,
+                    notices=Notices(store, intake, config),
+                )
                 store.drain()
             finally:
                 store.close()
         finally:
             log.close()
             slot.close()
+
+
+class _Nobody:
+    """The schedule of a relay that does not run: what is stored now is found at its next start."""
+
+    def add(self, *args: Any, **more: Any) -> None:
+        """Nothing."""
 
 
 def _file(events: str) -> str:

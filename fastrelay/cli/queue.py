@@ -32,7 +32,7 @@ class Queue(Protocol):
     def summary(self, chosen: Answer) -> Answer: ...
     def page(self, chosen: Answer, after: str, limit: int) -> Answer: ...
     def show(self, ident: str) -> Answer | None: ...
-    def change(self, verb: str, chosen: Answer, reason: str, who: str) -> Answer: ...
+    def change(self, verb: str, chosen: Answer, order: Answer) -> Answer: ...
 
 
 class Online:
@@ -53,9 +53,9 @@ class Online:
         """Everything about one message; None when it is not there."""
         return self._api.get(f"queue/{ident}")
 
-    def change(self, verb: str, chosen: Answer, reason: str, who: str) -> Answer:
-        """Carry out a changing verb; `changed` and `busy`."""
-        return self._api.post(f"queue/{verb}", {"select": chosen, "reason": reason, "who": who}) or {}
+    def change(self, verb: str, chosen: Answer, order: Answer) -> Answer:
+        """Carry out a changing verb; `changed` and `busy`. order: reason, who, silent."""
+        return self._api.post(f"queue/{verb}", {"select": chosen, **order}) or {}
 
 
 def opened(file: str | None) -> Queue:
@@ -140,7 +140,6 @@ def changing(function: Function) -> Function:
     """Decorator: what all changing verbs take."""
     options = (
         selecting,
-        click.option("--all", "everything", is_flag=True, help="All mail there is."),
         click.option("--reason", metavar="TEXT", default="", help="Why; stands in the event log."),
         CONFIG_FILE,
         AS_JSON,
@@ -190,9 +189,32 @@ def remove(**words: Any) -> int:
     return _change("remove", "removed", **words)
 
 
-def _change(verb: str, done: str, *, file: str | None, as_json: bool, reason: str, **words: Any) -> int:
+@queue.command()
+@changing
+@click.option("--silent", is_flag=True, help="Tell nobody.")
+def bounce(silent: bool, **words: Any) -> int:
+    """Return mail to its senders now, with the reason; --reason is required.
+
+    Each sender gets the notice an undeliverable message would bring, unless it is silent or the message is a notice
+    itself.
+
+    Example:  fastrelay queue bounce --domain gone.example --reason "the company has closed"
+    """
+    return _change("bounce", "returned", {"silent": silent}, **words)
+
+
+def _change(
+    verb: str,
+    done: str,
+    more: Answer | None = None,
+    *,
+    file: str | None,
+    as_json: bool,
+    reason: str,
+    **words: Any,
+) -> int:
     chosen = select(**words)
-    told = opened(file).change(verb, chosen, reason, _user())
+    told = opened(file).change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
     changed, busy = told["changed"], told["busy"]
     code = _shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
     if busy:
@@ -204,7 +226,7 @@ def _change(verb: str, done: str, *, file: str | None, as_json: bool, reason: st
     return code
 
 
-def _user() -> str:
+def user() -> str:
     """Who asks, for the event log: the person behind sudo where there is one."""
     try:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name

@@ -20,6 +20,7 @@ _OPTIONS = (
     click.option("--sender", metavar="ADDRESS", help='Messages of this sender; "" for bounces.'),
     click.option("--older-than", metavar="TIME", help="Messages received longer ago, as 2h."),
     click.option("--held/--not-held", default=None, help="Only messages on hold, or only others."),
+    click.option("--all", "everything", is_flag=True, help="All mail there is."),
 )
 
 

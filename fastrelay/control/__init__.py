@@ -1,4 +1,4 @@
-"""The verbs an operator has on one slot: summary, list, show, retry, hold, release, remove, status.
+"""The verbs an operator has on one slot: summary, list, show, retry, hold, release, bounce, remove, status.
 
 A request is {"verb": ..., "select": {...}, ...}; the answer is a JSON object, or {"error": text, "code": exit code}.
 Each worker answers on runtime_dir/slot-NNN.sock (door.py); the admin process alone dials it. Offline the same verbs
@@ -12,7 +12,8 @@ Promises:
   the latest, with `next` for where to go on (null when all was looked at). Each answer covers the ids in (after, next],
   so pages of many slots can be merged.
 - While a slot is still loading its mail each answer has `loading`: true, for it covers only what is known by then.
-- Domain and site select recipients, not messages: `remove` ends only the recipients selected.
+- Domain and site select recipients, not messages: `remove` and `bounce` end only the recipients selected.
+- A bounce closes its recipients in one batch with the notice to the sender: both are on disk, or neither.
 """
 
 from fastrelay.control.door import Door

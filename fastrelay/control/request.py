@@ -35,7 +35,8 @@ class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request. after: 32 hex digits, "" = from the start. limit: rows at most. who: for the event log."""
+    """One request. after: 32 hex digits, "" = from the start. limit: rows at most. who: for the event log. silent: a
+    bounce without a notice."""
 
     verb: str
     select: Select = Select()
@@ -43,6 +44,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = PAGE
     reason: str = ""
     who: str = ""
+    silent: bool = False
 
 
 class Found(NamedTuple):
@@ -76,9 +78,9 @@ def chosen(select: Select, envelope: Envelope, state: State, now: float, site_of
     return tuple(found)
 
 
-def removed(one: Found) -> State:
+def ended(one: Found, status: Status) -> State:
     """The state after an operator ended the selected recipients."""
-    return _with(one.state, dict.fromkeys(one.indices, int(Status.REMOVED)))
+    return _with(one.state, dict.fromkeys(one.indices, int(status)))
 
 
 def hastened(one: Found, now: float) -> State:

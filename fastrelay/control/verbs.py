@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from fastrelay.control import views
-from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, hastened, held, removed
+from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
+from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, ended, hastened, held
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
 from fastrelay.mail import ident as idents
 from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.state import State, Waiting
+from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.runtime import clock, tasks
 
 SLICE = 0.005  # seconds of work before others get a turn
@@ -62,9 +63,10 @@ class Control:
 
     site_of: recipient domain -> site as far as it is known now. parts: name -> statistics(), for `status`. rest: lets
     others work between two slices (offline there is nobody to let). loading: some mail of the slot is not known yet.
+    notices: writes to senders, for `bounce`.
     """
 
-    __slots__ = ("_eventlog", "_loading", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
+    __slots__ = ("_eventlog", "_loading", "_notices", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
 
     def __init__(
         self,
@@ -77,8 +79,10 @@ class Control:
         parts: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
         rest: Callable[[float], None] = tasks.sleep,
         loading: Callable[[], bool] = lambda: False,
+        notices: NoticeDesk | None = None,
     ) -> None:
         self.slot = slot
+        self._notices = notices
         self._loading = loading
         self._store = store
         self._schedule = schedule
@@ -142,12 +146,14 @@ class Control:
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _retry(self, request: Request) -> dict[str, Any]:
-        def change(found: list[Found]) -> None:
+        def change(found: list[Found]) -> int:
             now = clock.wall()
             self._store.record_synced([(one.ident, hastened(one, now)) for one in found])
             if self._schedule is not None:
                 for one in found:
                     self._schedule.retry(one.ident)
+            self._log("AdminRetry", found, request)
+            return len(found)
 
         return self._change(request, change)
 
@@ -155,7 +161,7 @@ class Control:
         if not request.reason:
             raise MisuseError("a hold needs a reason: whoever finds it later will want to know")
 
-        def change(found: list[Found]) -> None:
+        def change(found: list[Found]) -> int:
             if self._schedule is not None:
                 for one in found:
                     self._schedule.hold(one.ident)
@@ -165,24 +171,26 @@ class Control:
                 self._unhold(found)
                 raise
             self._log("AdminHold", found, request)
+            return len(found)
 
         return self._change(request, change)
 
     def _release(self, request: Request) -> dict[str, Any]:
-        def change(found: list[Found]) -> None:
+        def change(found: list[Found]) -> int:
             self._store.record_synced([(one.ident, held(one, "")) for one in found])
             if self._schedule is not None:
                 for one in found:
                     self._schedule.release(one.ident)
             self._log("AdminRelease", found, request)
+            return len(found)
 
         return self._change(request, change, lambda one: bool(one.state.held))
 
     def _remove(self, request: Request) -> dict[str, Any]:
-        def change(found: list[Found]) -> None:
+        def change(found: list[Found]) -> int:
             off = [(one, self._stop(one.ident)) for one in found]
             try:
-                self._store.record_synced([(one.ident, removed(one)) for one in found])
+                self._store.record_synced([(one.ident, ended(one, Status.REMOVED)) for one in found])
             except BaseException:
                 for one, standing in off:
                     self._put_back(one.ident, standing, ())
@@ -190,24 +198,53 @@ class Control:
             for one, standing in off:
                 self._put_back(one.ident, standing, one.indices)
             self._log("AdminRemove", found, request)
+            return len(found)
 
         return self._change(request, change)
+
+    def _bounce(self, request: Request) -> dict[str, Any]:
+        notices = self._notices
+        if notices is None:
+            raise MisuseError("this slot writes no notices")
+        if not request.reason:
+            raise MisuseError("a bounce needs a reason: the sender reads it")
+        desk = Returns(self._store, notices, request, self._log)
+
+        def change(found: list[Found]) -> int:
+            off = [(one, self._stop(one.ident)) for one in found]
+            try:
+                return desk.close(found)
+            finally:
+                for one, standing in off:
+                    self._put_back(one.ident, standing, self._closed(one))
+
+        return self._change(request, change, most=AT_ONCE if self._schedule is not None else 1)
 
     def _change(
         self,
         request: Request,
-        change: Callable[[list[Found]], None],
+        change: Callable[[list[Found]], int],
         wanted: Callable[[Found], bool] = lambda one: True,
+        most: int = 0,
     ) -> dict[str, Any]:
-        """Find, then change batch by batch. Each batch is looked at anew: between two of them, mail went on."""
+        """Find, then change batch by batch. Each batch is looked at anew: between two of them, mail went on.
+
+        change: how many it changed; fewer than it was given, or MachineShort, when the machine takes no more now. What
+        was changed before is told all the same.
+        """
         if not request.select.says_something:
             raise MisuseError("say which mail: an ID, --domain, --site, --sender, --older-than or --all")
+        most = most or _BATCH
+        until = clock.now() + BUDGET
         found: list[bytes] = []
         cursor = self._scan(request, lambda one: found.append(one.ident), _within(request.limit))
         changed = busy = 0
-        for start in range(0, len(found), _BATCH):
+        for start in range(0, len(found), most):
+            if start and clock.now() >= until:
+                cursor = idents.to_text(found[start - 1])
+                break
             batch = []
-            for ident in found[start : start + _BATCH]:
+            for ident in found[start : start + most]:
                 one = self._look(ident, request)
                 if one is None or not one.indices or not wanted(one):
                     continue
@@ -215,9 +252,15 @@ class Control:
                     busy += 1
                 else:
                     batch.append(one)
-            if batch:
-                change(batch)
-                changed += len(batch)
+            if not batch:
+                continue
+            try:
+                count = change(batch)
+            except MachineShort as short:
+                return {"changed": changed, "busy": busy, "next": None, "error": str(short), "code": 75}
+            changed += count
+            if count < len(batch):
+                return {"changed": changed, "busy": busy, "next": None, "error": SHORT, "code": 75}
         return {"changed": changed, "busy": busy, "next": cursor}
 
     def _stop(self, ident: bytes) -> list["_Standing"]:
@@ -250,6 +293,13 @@ class Control:
                     ident, one.domain, indices, expires=one.expires, due=one.due, attempts=one.attempts, held=one.held
                 )
 
+    def _closed(self, one: Found) -> tuple[int, ...]:
+        """Those of its recipients that are open no more."""
+        if self._store.envelope(one.ident) is None:
+            return one.indices
+        recipients = self._store.state(one.ident).recipients
+        return tuple(index for index in one.indices if not isinstance(recipients[index], Waiting))
+
     def _unhold(self, found: list[Found]) -> None:
         """These were held on the schedule, but it could not be written down: who was not held before is tried again, at
         the earliest of its times."""
@@ -262,7 +312,7 @@ class Control:
                 )
                 self._schedule.release(one.ident, due)
 
-    def _log(self, kind: str, found: list[Found], request: Request) -> None:
+    def _log(self, kind: str, found: Sequence[Found], request: Request, **more: Any) -> None:
         if self._eventlog is None:
             return
         for one in found:
@@ -274,6 +324,7 @@ class Control:
                     recipient=one.envelope.recipients[index].address,
                     reason=request.reason,
                     who=request.who,
+                    **more,
                 )
 
     # -- looking through the queue --------------------------------------------------------------------------------
@@ -350,4 +401,5 @@ _VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
     "hold": Control._hold,
     "release": Control._release,
     "remove": Control._remove,
+    "bounce": Control._bounce,
 }

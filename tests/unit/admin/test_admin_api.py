@@ -69,7 +69,7 @@ def test_a_query_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
 
 def test_verbs_go_on_until_every_slot_is_done() -> None:
     body = {"select": {"domain": "a"}, "reason": "spam", "who": "root"}
-    for verb in ("retry", "hold", "release", "remove"):
+    for verb in ("retry", "hold", "release", "bounce", "remove"):
         status, told, slots = ask(f"queue/{verb}", OK0, method="POST", body=body)
         assert (status, told) == (200, {"changed": 2, "busy": 0, "incomplete": []})
         assert slots.asked == [({"verb": verb, **body}, True)]

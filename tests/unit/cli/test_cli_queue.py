@@ -35,8 +35,8 @@ class Scripted:
         self.asked.append(("show", ident))
         return self.answers["show"]
 
-    def change(self, verb: str, chosen: dict[str, Any], reason: str, who: str) -> Any:
-        self.asked.append((verb, chosen, reason))
+    def change(self, verb: str, chosen: dict[str, Any], order: dict[str, Any]) -> Any:
+        self.asked.append((verb, chosen, order["reason"]))
         return self.answers["change"]
 
 

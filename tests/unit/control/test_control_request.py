@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastrelay.control.request import Found, Select, chosen, hastened, held, removed
+from fastrelay.control.request import Found, Select, chosen, ended, hastened, held
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.state import State, Status, Waiting
 
@@ -54,7 +54,7 @@ def test_an_empty_selector_says_nothing() -> None:
 
 def test_changes_touch_only_the_selected_and_count_the_version() -> None:
     one = Found(b"i" * 16, ENVELOPE, STATE, (1,))
-    assert removed(one) == State(4, (STATE.recipients[0], int(Status.REMOVED), int(Status.DELIVERED)))
+    assert ended(one, Status.REMOVED) == State(4, (STATE.recipients[0], int(Status.REMOVED), int(Status.DELIVERED)))
     assert hastened(one, 1600.0).recipients == (STATE.recipients[0], Waiting(0, 1600.0), int(Status.DELIVERED))
     assert held(one, "why") == State(4, STATE.recipients, "why")
-    assert removed(Found(b"i" * 16, ENVELOPE, STATE, (0, 1))).ended
+    assert ended(Found(b"i" * 16, ENVELOPE, STATE, (0, 1)), Status.FAILED).ended

@@ -14,7 +14,8 @@ from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.eventlog import EventLog
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.state import State, Status, Waiting
-from fastrelay.runtime import clock
+from fastrelay.runtime import clock, tasks
+from fastrelay.settlement.plan import End, changed
 
 
 class Place(enum.IntEnum):
@@ -133,7 +134,22 @@ class Slot:
             parts={"spool": lambda: {"segments": 3}},
             rest=self.rests.append,
             loading=lambda: self.loading,
+            notices=self,
         )
+        self.told: list[tuple[bytes, list[int], str]] = []
+        self.no_notices = False
+
+    def why_silent(self, envelope: Envelope, position: int) -> str:
+        return "not asked for" if envelope.recipients[position].address == "u5@b.example" else ""
+
+    def end(self, ident: bytes, envelope: Envelope, ends: Sequence[End], wall: float) -> bytes | None:
+        tasks.run_loop_once()
+        if self.no_notices:
+            return None
+        self.told.append((ident, [end.position for end in ends], ends[0].outcome.reply.text))
+        state = self.spool.state(ident)
+        self.spool.record_synced([(ident, changed(state, [(end.position, end.status) for end in ends]))])
+        return b"n" * 16
 
     def ask(self, verb: str, /, **request: Any) -> dict[str, Any]:
         return self.control.answer({"verb": verb, **request})
@@ -259,6 +275,36 @@ def test_remove_by_domain_leaves_the_other_recipients_scheduled_as_they_were(slo
     assert item.expires == pytest.approx(before.expires, abs=1.0)
 
 
+def test_a_bounce_tells_senders_and_closes(slot: Slot) -> None:
+    assert slot.ask("bounce", select={"all": True})["code"] == 64, "without a reason"
+    before = slot.schedule.items(ident(3))[0]
+    answer = slot.ask("bounce", select={"domain": "b.example"}, reason="closed\r\ndown", who="root")
+    assert (answer["changed"], answer["busy"], answer["next"]) == (5, 0, None)
+    assert sorted(told[:2] for told in slot.told) == [(ident(n), [1]) for n in (1, 3, 7, 9)], "u5 is not asked for"
+    assert slot.told[0][2] == "Returned by an operator of this relay: closed??down"
+    assert [slot.state(n).recipients[1] for n in (3, 5)] == [int(Status.FAILED)] * 2
+    (item,) = slot.schedule.items(ident(3))
+    assert (item.domain, item.due) == ("a.example", before.due)
+    lines = {line["id"]: line for line in map(json.loads, slot.events.read_text().splitlines())}
+    assert len(lines) == 5 and {line["type"] for line in lines.values()} == {"AdminBounce"}
+    assert lines[ident(3).hex()]["notice"] == (b"n" * 16).hex()
+    assert lines[ident(5).hex()]["notice"] == "not asked for"
+    assert lines[ident(5).hex()]["response"]["code"] == 550 and lines[ident(5).hex()]["who"] == "root"
+    assert slot.ask("bounce", select={"id": ident(4).hex()}, reason="r", silent=True)["changed"] == 1
+    assert ident(4) not in slot.spool.open and len(slot.told) == 4
+
+
+def test_a_bounce_whose_notice_cannot_be_stored_changes_nothing(slot: Slot) -> None:
+    slot.no_notices = True
+    answer = slot.ask("bounce", select={"all": True}, reason="r")
+    assert (answer["changed"], answer["code"]) == (0, 75)
+    assert len(slot.spool.open) == 10
+    for n in range(10):
+        assert [item.domain for item in slot.schedule.items(ident(n))] == (
+            ["a.example", "b.example"] if n % 2 else ["a.example"]
+        )
+
+
 def test_what_is_in_delivery_is_left_alone_and_counted(slot: Slot) -> None:
     slot.schedule.table[ident(3)][0].place = Place.RUNNING
     before = slot.state(3)
@@ -272,10 +318,35 @@ def test_a_failed_record_changes_nothing(slot: Slot) -> None:
     slot.spool.fails = True
     slot.schedule.table[ident(2)][0].place = Place.HELD
     answer = slot.ask("remove", select={"all": True})
-    assert answer == {"slot": 7, "error": "no room", "code": 75}
+    assert answer == {"slot": 7, "changed": 0, "busy": 0, "next": None, "error": "no room", "code": 75}
     assert len(slot.spool.open) == 10
     assert len(slot.schedule.items(ident(3))) == 2
     assert slot.schedule.items(ident(2))[0].place is Place.HELD
+
+
+def test_what_was_changed_before_the_disk_was_full_is_told(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "_BATCH", 4)
+    written = slot.spool.record_synced
+    batches = iter(range(100))
+
+    def fills_up(records: Sequence[tuple[bytes, State]]) -> None:
+        if next(batches) == 2:
+            raise MachineShort("no room")
+        written(records)
+
+    slot.spool.record_synced = fills_up  # type: ignore[method-assign]
+    answer = slot.ask("retry", select={"all": True})
+    assert (answer["changed"], answer["error"], answer["code"]) == (8, "no room", 75)
+    assert len(slot.schedule.calls) == 8
+
+
+def test_changes_go_on_from_a_cursor_when_they_take_long(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "_BATCH", 4)
+    monkeypatch.setattr(verbs, "BUDGET", 0.0)
+    monkeypatch.setattr(verbs, "_LOOKS", 1000)
+    first = slot.ask("retry", select={"all": True})
+    assert (first["changed"], first["next"]) == (4, ident(3).hex())
+    assert slot.ask("retry", select={"all": True}, after=first["next"])["next"] == ident(7).hex()
 
 
 def test_a_hold_that_could_not_be_written_holds_nothing(slot: Slot) -> None:
