@@ -133,6 +133,8 @@ class Counts:
         "spool_commit_seconds",
         "stress",
         "throttled",
+        "tls_failed",
+        "tls_ok",
         "worker_restarts",
     )
 
@@ -141,6 +143,8 @@ class Counts:
         self.received = 0
         self.received_bytes = 0
         self.rejected = 0
+        self.tls_ok = 0
+        self.tls_failed = 0
         self.sites = _Sites(sites)
         self.possibly_duplicate = 0
         self.quarantined = 0
@@ -213,6 +217,14 @@ METRICS: tuple[Metric, ...] = (
     _counter("messages_received_total", "messages", "received", "Messages taken over: safe on disk, 250 sent"),
     _counter("received_bytes_total", "bytes", "received_bytes", "Octets of the messages taken over"),
     _counter("rejections_total", "replies", "rejected", "Commands and messages of clients refused with 4xx or 5xx"),
+    Metric(
+        "tls_handshakes_total",
+        Kind.COUNTER,
+        "handshakes",
+        "TLS handshakes with clients",
+        ("result",),
+        ((("ok",), "tls_ok"), (("failed",), "tls_failed")),
+    ),
     _by_site("messages_delivered_total", "delivered", "Recipients whose next hop took over, by site"),
     _by_site("messages_deferred_total", "deferred", "Attempts that ended temporarily, per recipient, by site"),
     _by_site("messages_bounced_total", "bounced", "Recipients refused for good, by site"),

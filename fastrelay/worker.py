@@ -41,7 +41,7 @@ from fastrelay.relay import Relay
 from fastrelay.routing import guard, resolver
 from fastrelay.routing.reverse import verified_name
 from fastrelay.routing.router import Router
-from fastrelay.runtime import clock, tasks, tls
+from fastrelay.runtime import certificates, clock, tasks, tls
 from fastrelay.runtime.signals import SignalWatch
 from fastrelay.runtime.stream import wheel
 from fastrelay.schedule.scheduler import Scheduler
@@ -153,7 +153,9 @@ class Worker:
         )
 
     def _door(self, listener: configuration.Listener, sock: Any) -> Door:
-        context = tls.server_context(listener.certificate, listener.key) if listener.tls != "none" else None
+        shown = certificates.of_listener(listener, self.log.say)
+        for line in shown.complaints(clock.wall()) if shown is not None else ():
+            self.log.say("warning", line)
         return Door(
             Policy(listener, self._config.server.hostname),
             [sock],
@@ -161,7 +163,7 @@ class Worker:
             self._seat.ledger,
             self.log,
             self.counts,
-            tls=context,
+            tls=shown,
             balance=self._balance,
             memory=self._memory_share,
             look_up=lambda client: verified_name(self.resolver, client),

@@ -3,7 +3,7 @@ reception is handed."""
 
 import ssl
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
@@ -68,11 +68,21 @@ class Layer(Protocol):
 
     def version(self) -> str | None: ...
     def cipher(self) -> tuple[str, str, int] | None: ...
+    def getpeercert(self, binary_form: Literal[True], /) -> bytes | None: ...
+
+
+class Certificates(Protocol):
+    """What a listener shows in TLS (runtime/certificates.py). context: for the next handshake."""
+
+    @property
+    def context(self) -> ssl.SSLContext: ...
+    def look(self, now: float, /) -> None:
+        """Once a second: new files are loaded."""
 
 
 class Stream(Protocol):
-    """One connection (runtime/stream.py). `read`, `write`, `start_tls` and `linger` may wait; all but the last end in
-    PeerError. perish: ends the present wait with PeerTimeout."""
+    """One connection (runtime/stream.py). `read`, `peek`, `write`, `start_tls` and `linger` may wait; all but the last
+    end in PeerError. perish: ends the present wait with PeerTimeout."""
 
     peer: tuple[str, int]
 
@@ -82,6 +92,8 @@ class Stream(Protocol):
     def expire_at(self, deadline: float, /) -> None: ...
     def read(self) -> bytes: ...
     def read_waiting_first(self) -> bytes: ...
+    def peek(self) -> bytes: ...
+    def skip(self, count: int, /) -> None: ...
     def write(self, data: bytes, /) -> None: ...
     def write_nowait(self, data: bytes, /) -> bool: ...
     def start_tls(self, context: ssl.SSLContext, /, *, server_side: bool) -> None: ...
@@ -92,9 +104,9 @@ class Stream(Protocol):
 
 
 class Desk:
-    """tls: the server context where the listener offers TLS. callers: where names of clients are found, if anywhere.
+    """tls: the certificates where the listener offers TLS. callers: where names of clients are found, if anywhere.
     temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
-    rejected, accept_seconds, throttled, stress."""
+    rejected, accept_seconds, throttled, stress, tls_ok, tls_failed."""
 
     __slots__ = ("callers", "counts", "dates", "intake", "log", "policy", "temper", "tls")
 
@@ -104,7 +116,7 @@ class Desk:
         intake: Intake,
         log: EventLog,
         counts: Counts,
-        tls: ssl.SSLContext | None = None,
+        tls: Certificates | None = None,
         callers: Callers | None = None,
     ) -> None:
         self.policy = policy

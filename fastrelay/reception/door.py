@@ -12,13 +12,12 @@ the memory; stress.py says what follows. Closing: `drain` says 421 to the idle, 
 import enum
 import os
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
-from fastrelay.reception.desk import Desk, EventLog, Intake, Ledger
+from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.session import Session
 from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress
@@ -59,7 +58,7 @@ class Door:
         log: EventLog,
         counts: Counts,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Certificates | None = None,
         balance: Callable[[int], bool] = _always,
         memory: Callable[[], float] = _none,
         look_up: Callable[[str], str] | None = None,
@@ -134,8 +133,10 @@ class Door:
     # -- stress ---------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Once a second: is it stress now? Never waits; 2 us while nothing changes."""
+        """Once a second: is it stress now, are there new certificates? Never waits; 2 us while nothing changes."""
         desk = self._desk
+        if desk.tls is not None:
+            desk.tls.look(clock.now())
         key, limit = desk.policy.total
         taken, most = self._ledger.total(key), limit.count or 1
         memory = self._memory()

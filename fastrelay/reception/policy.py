@@ -1,8 +1,9 @@
 """Who may do what at one listener: pure answers from its configuration. No I/O, no clock.
 
-A client may relay when its address lies in `relay_from`; nothing about the sender or the recipient opens the way, so
-percent hacks, bang paths, source routes and literals have nothing to get round (RFC 5321 7.9). A unix socket is open
-to whom its file permissions let in: who connects there may relay. Names claimed in HELO count for nothing.
+A client may relay when its address lies in `relay_from`, or its certificate is one of `relay_certificates`
+(owners.py); nothing about the sender or the recipient opens the way, so percent hacks, bang paths, source routes and
+literals have nothing to get round (RFC 5321 7.9). A unix socket is open to whom its file permissions let in: who
+connects there may relay. Names claimed in HELO count for nothing.
 """
 
 import ipaddress
@@ -15,6 +16,7 @@ from fastrelay.config import Listener, Rate
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.mail.route import LimitKey
 from fastrelay.reception import stress
+from fastrelay.reception.owners import CertificateOwners
 from fastrelay.smtp.commands import POSTMASTER
 from fastrelay.smtp.terms import Terms
 
@@ -64,6 +66,7 @@ class Policy:
         "_per_client",
         "block_seconds",
         "calm",
+        "certificates",
         "implicit_tls",
         "may_relay",
         "min_rate",
@@ -88,6 +91,7 @@ class Policy:
         self._looks_up = listener.reverse_lookup
         self.min_rate = listener.min_data_rate
         self.implicit_tls = listener.tls == "implicit"
+        self.certificates = CertificateOwners(listener.relay_certificates) if listener.relay_certificates else None
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in listener.relay_from)
         self.total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
         self._per_client = Limit(listener.max_connections_per_client) if listener.max_connections_per_client else None

@@ -18,18 +18,19 @@ that closes does not wait for it.
 
 from typing import Any
 
-from fastrelay.errors import MachineShort, PeerError, PeerTimeout, TlsFailed
+from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
 from fastrelay.eventlog import response
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.headers import received_count
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.reception.caller import UNKNOWN, Caller
-from fastrelay.reception.desk import Desk, Draft, Stream
+from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
+from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
-from fastrelay.runtime import clock, tasks
+from fastrelay.runtime import clock, tasks, x509
 from fastrelay.smtp.events import Content, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
-from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, State
+from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, State
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
 from fastrelay.smtp.words import NO_TLS
@@ -63,6 +64,8 @@ class Session:
         "_octets",
         "_patience",
         "_relays",
+        "_shaking",
+        "_shown",
         "_stream",
         "_verified",
         "_waiting",
@@ -90,6 +93,8 @@ class Session:
         self._patience = SLOW_ERRORS  # errors of the client that cost it nothing more
         self._leaving = False
         self._waiting = False  # for the client to say something
+        self._shaking = False  # hands, in TLS
+        self._shown: dict[str, str] = {}  # of the client's certificate, for the log
         self.ident = ident
         self.task: tasks.Task | None = None
 
@@ -98,13 +103,13 @@ class Session:
     def leave(self) -> None:
         """Say 421 and go: now when no transaction is open, else at its end."""
         self._leaving = True
-        if self._waiting and self._machine.state in _FREE_TO_GO:
+        if self._shaking or (self._waiting and self._machine.state in _FREE_TO_GO):
             self._stream.perish()
 
     def cut(self) -> None:
         """Say 421 and go, even in a transaction. A message whose dot has come is still finished."""
         self._leaving = True
-        if self._waiting:
+        if self._waiting or self._shaking:
             self._stream.perish()
 
     def retemper(self) -> None:
@@ -134,10 +139,48 @@ class Session:
             self._stream.close()
 
     def _open(self) -> None:
-        if self._machine.tls and self._desk.tls is not None:
-            self._stream.expire_in(self._desk.temper.command_seconds)
-            self._stream.start_tls(self._desk.tls, server_side=True)
+        certificates = self._desk.tls
+        if self._machine.tls and certificates is not None:
+            self._shake_hands(certificates, first=True)
         self._machine.greet()
+
+    def _shake_hands(self, certificates: Certificates, *, first: bool) -> None:
+        """TLS from here on. TlsFailed, also where it takes too long. first: nothing was said before; who leaves without
+        an octet (a health check) has failed at nothing: PeerClosed."""
+        desk, stream = self._desk, self._stream
+        seconds = min(SERVER_TLS_SECONDS, desk.temper.command_seconds)
+        stream.expire_in(seconds)
+        self._shaking = True
+        try:
+            if first and not stream.peek():
+                raise PeerClosed("left before the TLS handshake")
+            stream.start_tls(certificates.context, server_side=True)
+        except PeerTimeout:
+            if self._leaving:
+                raise
+            desk.counts.tls_failed += 1
+            raise TlsFailed(f"TLS handshake failed: not done within {seconds:g} s") from None
+        except TlsFailed:
+            desk.counts.tls_failed += 1
+            raise
+        finally:
+            self._shaking = False
+        desk.counts.tls_ok += 1
+        if desk.policy.certificates is not None:
+            self._meet(desk.policy.certificates)
+
+    def _meet(self, owners: CertificateOwners) -> None:
+        """The client may have shown a certificate, which the handshake has verified then."""
+        layer = self._stream.tls
+        octets = layer.getpeercert(True) if layer is not None else None
+        if octets:
+            try:
+                shown = x509.read(octets)
+            except ValueError:  # verified, but unlike any that OpenSSL or a browser's authority makes: a stranger's
+                return
+            self._shown = {"tls_client_name": x509.name_of(shown), "tls_client_sha256": shown.sha256}
+            if owners.may_relay(shown):
+                self._relays = True
 
     def _converse(self) -> None:
         machine, stream, desk = self._machine, self._stream, self._desk
@@ -241,14 +284,14 @@ class Session:
             self._start_tls()
 
     def _start_tls(self) -> None:
-        machine, stream, context = self._machine, self._stream, self._desk.tls
-        if context is None:
+        machine, stream, certificates = self._machine, self._stream, self._desk.tls
+        if certificates is None:
             machine.refuse(NO_TLS)
             return
         machine.tls_ok()
         stream.expire_in(self._desk.temper.command_seconds)
         stream.write(machine.take_output())
-        stream.start_tls(context, server_side=True)
+        self._shake_hands(certificates, first=False)
         machine.tls_started()
 
     # -- content --------------------------------------------------------------------------------------------------
@@ -388,6 +431,7 @@ class Session:
             cipher = layer.cipher()
             fields["tls_protocol_version"] = layer.version()
             fields["tls_cipher"] = cipher[0] if cipher else ""
+            fields.update(self._shown)
         return fields
 
     def _shortage(self, short: MachineShort) -> Reply:

@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
+from fastrelay.config import Listener
 from fastrelay.errors import ConfigError
 from fastrelay.runtime import x509
 from fastrelay.runtime.tls import file_text, server_context
@@ -27,6 +28,16 @@ LOOK = 5.0  # seconds; a renewal comes every few weeks, and its two files within
 _NOTHING = (0, 0, 0)
 
 Stamp = tuple[int, int, int]
+
+
+def of_listener(
+    listener: Listener, say: Callable[[str, str], object] = lambda level, text: None
+) -> "Certificates | None":
+    """Those of a [[listener]]; None where it has no TLS."""
+    if listener.tls == "none":
+        return None
+    files = [(listener.certificate, listener.key), *((one.certificate, one.key) for one in listener.certificates)]
+    return Certificates(files, listener.client_ca, say=say, where=f"listener {listener.address}")
 
 
 class Pair:

@@ -26,6 +26,7 @@ from greenlet import getcurrent, greenlet
 
 from fastrelay.errors import CertificateUntrusted, MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
 from fastrelay.runtime import clock
+from fastrelay.runtime.tls import said_plainly
 
 READ, WRITE = 1, 2
 BUFFER = 64 * 1024
@@ -115,6 +116,26 @@ class Stream:
             except OSError as error:
                 raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
             return bytes(_view[:count])
+
+    def peek(self) -> bytes:
+        """What `read` would give, left where it is: for what stands before TLS. Waits first; b"" at the end."""
+        while True:
+            self._wait(self._reader)
+            try:
+                count = _PLAIN_RECV(self._sock, _buffer, BUFFER, _NOWAIT_PEEK)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
+            return bytes(_view[:count])
+
+    def skip(self, count: int) -> None:
+        """Take `count` octets away that `peek` has shown."""
+        while count > 0:
+            try:
+                count -= _PLAIN_RECV(self._sock, _buffer, count, _NOWAIT)
+            except OSError as error:
+                raise PeerClosed(f"connection lost while reading: {error.strerror}") from None
 
     def is_quiet(self) -> bool:
         """True while the peer has neither sent anything nor closed: an idle connection that may be used again."""
@@ -224,7 +245,7 @@ class Stream:
         except ssl.SSLCertVerificationError as error:
             raise CertificateUntrusted(f"certificate not trusted: {error.verify_message}") from None
         except ssl.SSLError as error:
-            raise TlsFailed(f"TLS handshake failed: {error.reason or error}") from None
+            raise TlsFailed(f"TLS handshake failed: {said_plainly(error)}") from None
         except OSError as error:
             raise PeerClosed(f"connection lost in the TLS handshake: {error.strerror}") from None
         finally:
@@ -268,6 +289,13 @@ class Stream:
                 raise PeerClosed(f"connection lost while writing: {error}") from None
             rest = rest[sent:]
 
+    def _say_tls_is_over(self) -> None:
+        """close_notify, without which the end may be an attacker's (RFC 8446 6.1); that of the peer is not awaited."""
+        tls, self._tls = self._tls, None
+        if tls is not None:
+            with contextlib.suppress(OSError, ValueError):  # SSLWantRead: it is sent. Else the peer is gone
+                tls.unwrap()
+
     # -- the end --------------------------------------------------------------------------------------------------
 
     @property
@@ -300,6 +328,7 @@ class Stream:
         if self.closed:
             return
         try:
+            self._say_tls_is_over()
             self._sock.shutdown(socket.SHUT_WR)  # from here on a TLS layer is out of the way
             self.expire_in(seconds)
             while octets > 0:
@@ -323,6 +352,8 @@ class Stream:
         if self._sock.fileno() < 0:
             return
         wheel.forget(self)
+        if self._tls is not None:
+            self._say_tls_is_over()
         self._reader.stop()
         self._reader.close()
         if self._writer is not None:

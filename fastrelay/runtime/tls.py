@@ -74,6 +74,28 @@ def server_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLCo
     return context
 
 
+_PLAINLY = {
+    "UNEXPECTED_EOF_WHILE_READING": "the peer closed the connection",
+    "NO_SHARED_CIPHER": "no cipher in common",
+    "UNSUPPORTED_PROTOCOL": "the peer has no TLS version that we take",
+    "WRONG_VERSION_NUMBER": "what came is not TLS",
+    "HTTP_REQUEST": "what came is HTTP",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the peer takes no TLS version that we have",
+    "TLSV1_ALERT_UNKNOWN_CA": "the peer does not know who issued our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the peer finds our certificate expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the peer does not accept our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the peer does not accept our certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer finds nothing in common",
+}
+
+
+def said_plainly(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in words, with OpenSSL's own behind them."""
+    reason = error.reason or str(error)
+    words = _PLAINLY.get(reason)
+    return f"{words} ({reason})" if words else reason
+
+
 class _Encrypted(Exception):
     """OpenSSL asks for a password."""
 

@@ -43,6 +43,11 @@ def first_of(pem: str) -> Certificate:
     return read(ssl.PEM_cert_to_DER_cert(pem[start : end + len(_END)]))
 
 
+def name_of(one: Certificate) -> str:
+    """What to call it: its first name of any kind, "" without one."""
+    return next(iter((*one.names, *one.emails)), one.common_name)
+
+
 def read(der: bytes) -> Certificate:
     """A certificate in DER. ValueError when it is none."""
     try:

@@ -68,6 +68,7 @@ OUT_OF_ORDER: dict[Step, dict[State, str]] = {
 # -- how long ---------------------------------------------------------------------------------------------------------
 
 SERVER_CLOSING_SECONDS = 10.0  # for a last reply (421, 221) to leave; no RFC: the connection ends either way
+SERVER_TLS_SECONDS = 30.0  # no RFC figure; a handshake is three flights, and holds a connection's place
 SERVER_LINGER_SECONDS = 2.0  # after a last reply to a client that may still send: time for it to read the reply and
 # close (no RFC; two retransmissions of a lost segment)
 

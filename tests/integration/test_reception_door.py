@@ -20,6 +20,7 @@ from fastrelay.reception import door as door_module
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.runtime import clock, stream, tasks, tls
+from fastrelay.runtime.certificates import Certificates
 from fastrelay.runtime.stream import Stream
 from fastrelay.smtp import words
 from tests.peers.certificates import Authority
@@ -68,7 +69,7 @@ def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
 class House:
     """A door with its neighbours, and clients of it."""
 
-    def __init__(self, sock: socket.socket, *, context: ssl.SSLContext | None = None, **more: Any) -> None:
+    def __init__(self, sock: socket.socket, *, certificates: Certificates | None = None, **more: Any) -> None:
         self.intake, self.ledger, self.log, self.counts = FakeIntake(), FakeLedger(), FakeLog(), Counts()
         self.asked: list[int] = []
         self.welcome = True
@@ -76,7 +77,7 @@ class House:
         self.name = sock.getsockname()
         policy = Policy(Listener(**more), HOSTNAME, tarpit_seconds=0.0)
         self.door = Door(
-            policy, [sock], self.intake, self.ledger, self.log, self.counts, tls=context, balance=self._balance,
+            policy, [sock], self.intake, self.ledger, self.log, self.counts, tls=certificates, balance=self._balance,
             memory=lambda: self.memory,
         )  # fmt: skip
         self.door.open()
@@ -493,14 +494,14 @@ def test_ipv6(house: Callable[..., House]) -> None:
     assert b"(unknown [IPv6:::1])" in here.intake.messages[0].prefix
 
 
-def contexts(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def both_sides(authority: Authority) -> tuple[Certificates, ssl.SSLContext]:
     leaf = authority.issue("relay.example")
-    return tls.server_context(str(leaf.certificate), str(leaf.key)), tls.client_context(verify=False)
+    return Certificates([(str(leaf.certificate), str(leaf.key))]), tls.client_context(verify=False)
 
 
 def test_starttls_forgets_what_was_said_in_plaintext(house: Callable[..., House], authority: Authority) -> None:
-    server, ours = contexts(authority)
-    here = house(context=server, tls="required")
+    server, ours = both_sides(authority)
+    here = house(certificates=server, tls="required")
     client = here.client()
     client.write(EHLO)
     assert "250 STARTTLS" in heard(client)
@@ -522,8 +523,8 @@ def test_starttls_forgets_what_was_said_in_plaintext(house: Callable[..., House]
 
 
 def test_implicit_tls_and_a_failed_handshake(house: Callable[..., House], authority: Authority) -> None:
-    server, ours = contexts(authority)
-    here = house(context=server, tls="implicit")
+    server, ours = both_sides(authority)
+    here = house(certificates=server, tls="implicit")
     client = here.connect()
     client.start_tls(ours, server_side=False)
     heard(client)

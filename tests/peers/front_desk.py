@@ -173,6 +173,23 @@ class ScriptStream:
 
     read_waiting_first = read
 
+    def peek(self) -> bytes:
+        if not self._chunks:
+            self.ended = True
+            return b""
+        chunk = self._chunks[0]
+        if isinstance(chunk, Exception):
+            raise chunk
+        assert isinstance(chunk, bytes) and chunk
+        return chunk
+
+    def skip(self, count: int) -> None:
+        while count > 0:
+            chunk = self._chunks.pop(0)
+            if count < len(chunk):
+                self._chunks.insert(0, chunk[count:])
+            count -= len(chunk)
+
     def write(self, octets: bytes) -> None:
         assert not self.closed
         self.writes.append(octets)
