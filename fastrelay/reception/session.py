@@ -29,7 +29,7 @@ from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
 from fastrelay.runtime import clock, tasks, x509
-from fastrelay.smtp.events import Content, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.events import Content, Dropped, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
 from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, State
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
@@ -39,10 +39,10 @@ HOLD = 16 * 1024  # octets of an unfinished message kept here; what is larger go
 LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a client has under way that writes before
 # it reads (send and receive buffers of Linux start at 16 and 128 KiB); 1 MiB costs us 0.3 ms
 
-_CONTENT, _CLOSED = State.CONTENT, State.CLOSED
+_CHUNKS, _CONTENT, _CHUNK, _CLOSED = State.CHUNKS, State.CONTENT, State.CHUNK, State.CLOSED
 _BETWEEN = (State.START, State.READY)
 _FREE_TO_GO = (State.START, State.READY, State.CLOSED)  # CLOSED: the session only lingers
-_KEEPS_ITS_TIME = (State.CONTENT, State.CLOSED)
+_KEEPS_ITS_TIME = (State.CONTENT, State.CHUNK, State.ASTRAY, State.CLOSED)
 _LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
 _LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
 
@@ -88,7 +88,7 @@ class Session:
         self._held = b""
         self._draft: Draft | None = None
         self._hops: HopCount | None = None
-        self._began = 0.0  # monotonic, of the content on its way
+        self._began = 0.0  # monotonic, of the content on its way; 0.0: no read was for it alone
         self._octets = 0  # of it, as read
         self._patience = SLOW_ERRORS  # errors of the client that cost it nothing more
         self._leaving = False
@@ -196,6 +196,8 @@ class Session:
                     self._mail(event)  # type: ignore[arg-type]
                 elif kind is Hello:
                     self._head = b""
+                    if self._held or self._draft is not None:
+                        self._forget_content()
                 else:
                     self._rare(event)
                 continue
@@ -224,6 +226,8 @@ class Session:
                 return
             if state is _CONTENT:
                 octets = self._read_content(first=bool(output))
+            elif state > _CHUNKS:
+                octets = self._read_chunk()
             else:
                 self._waiting = True
                 octets = stream.read_waiting_first() if output else stream.read()
@@ -251,10 +255,25 @@ class Session:
         self._octets += len(octets)
         return octets
 
+    def _read_chunk(self) -> bytes:
+        """Octets of a BDAT. Those of its message that came with commands are not in `_octets`."""
+        policy, stream, now = self._desk.policy, self._stream, clock.now()
+        if not self._began:
+            self._began = now
+            self._octets = 0
+        came = max(self._octets, self._machine.size)
+        stream.expire_at(content_deadline(now, self._began, came, block=policy.block_seconds, rate=policy.min_rate))
+        self._waiting = True
+        octets = stream.read()
+        self._waiting = False
+        self._octets += len(octets)
+        return octets
+
     # -- decisions ------------------------------------------------------------------------------------------------
 
     def _mail(self, event: Mail) -> None:
         desk = self._desk
+        self._began = 0.0
         if self._relays:  # nobody else gets as far as a message, so nobody else costs a look at the disk
             if desk.log.short:
                 desk.counts.throttled["log"] += 1
@@ -277,7 +296,9 @@ class Session:
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
             self._forget_content()
-            self._note_refusal(event.reply, "DATA", sender=event.sender)
+            self._note_refusal(event.reply, event.command, sender=event.sender)
+        elif isinstance(event, Dropped):
+            self._forget_content()
         elif isinstance(event, Refused):
             self._note_refusal(event.reply, event.command)
         elif isinstance(event, StartTls):
@@ -305,7 +326,7 @@ class Session:
                 self._held = b""
             if event.last:
                 if received_count(content) >= MAX_HOPS:
-                    self._refuse(_LOOP, "DATA")
+                    self._refuse(_LOOP, self._content_word())
                 else:
                     self._accept(content)
                 return
@@ -331,10 +352,13 @@ class Session:
     def _not_taken(self, answer: Reply, last: bool, *, blame: bool) -> None:
         self._forget_content()
         if last:
-            self._refuse(answer, "DATA", blame=blame)
+            self._refuse(answer, self._content_word(), blame=blame)
         else:
-            self._note_refusal(answer, "DATA")
+            self._note_refusal(answer, self._content_word())
             self._machine.spoil(answer)
+
+    def _content_word(self) -> str:
+        return "BDAT" if self._machine.state is _CHUNK else "DATA"
 
     def _accept(self, content: bytes | Draft) -> None:
         """The message is complete: into the house with it; 250 when it is safe."""
@@ -348,6 +372,9 @@ class Session:
         text = ident.hex()
         head = self._head
         if not head:
+            if self._caller is not None:  # nothing said 354: the message came by BDAT
+                self._verified = self._caller.name()
+                self._caller = None
             head = self._head = received_head(
                 machine.helo,
                 self._client,
@@ -364,7 +391,7 @@ class Session:
             helo=machine.helo,
             body=mail.body,
             session=self.ident,
-            arriving=began - self._began,
+            arriving=began - self._began if self._began else 0.0,
         )
         self._draft = self._hops = (
             None  # the intake's now: were this task ended, it may still be on its way to the disk
@@ -374,7 +401,7 @@ class Session:
         except MachineShort as short:
             if not isinstance(content, bytes):
                 content.discard()
-            self._refuse(self._shortage(short), "DATA", blame=False)
+            self._refuse(self._shortage(short), self._content_word(), blame=False)
             return
         self._patience = SLOW_ERRORS
         size = machine.size

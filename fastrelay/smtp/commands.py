@@ -66,6 +66,17 @@ def hello(argument: bytes) -> str:
         raise Unacceptable(_said(error, "5.5.4")) from None
 
 
+def chunk(argument: bytes) -> tuple[int, bool]:
+    """`size` or `size LAST` behind BDAT (RFC 3030 2): how many octets follow; does the message end with them?"""
+    size, space, last = argument.rstrip(b" ").partition(b" ")
+    try:
+        if space and last.upper() != b"LAST":
+            raise Malformed("parameter", "BDAT size or BDAT size LAST")
+        return grammar.number(size.decode("ascii"), _SIZE_DIGITS), bool(space)
+    except Malformed as error:
+        raise Unacceptable(_said(error, "5.5.4")) from None
+
+
 def _only_known(given: dict[str, str], table: dict[str, Extension], offered: frozenset[Extension]) -> None:
     strange = unknown(given, table, offered)
     if strange:

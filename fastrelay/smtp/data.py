@@ -6,6 +6,7 @@ missed (SMTP smuggling, CVE-2023-51764 to -51766). Bare CR and LF are found whil
 by the server, or mended here where the listener says so: never passed on raw (RFC 5321 2.3.8).
 
 Decoder   one message on its way in. Give it what was read, it gives back content without the transparency dots.
+          What comes by BDAT has no dots to take away and no end to look for, but the same rules: `chunk`, `finish`.
 stuff     the way out: parts of a message to parts for the wire, dots doubled, end of data included; stuff_pieces part
           by part.
 
@@ -63,6 +64,28 @@ class Decoder:
             self._held = b""
             return self._checked(octets[:dot]), dot + 3 - len(held)
         return self._with_dots(octets, dot, len(held))
+
+    def chunk(self, octets: bytes) -> bytes:
+        """Octets of a message that comes by BDAT (RFC 3030): the content in them, dots and all. A CR at the very end
+        waits for the next: a CRLF may be cut by the end of a read, or of a chunk."""
+        if self._held:
+            octets = self._held + octets
+        content, _ = self._unfinished(octets, None)
+        if content:
+            self._at_line_start = content.endswith(_CRLF)  # of what was mended: no dot is looked for here
+        return content
+
+    def finish(self) -> bytes:
+        """After the last chunk: what is due to end the message in CRLF.
+
+        The octets of a chunk need not end a line (RFC 3030 2), but what goes on by DATA does, or the dot would stand at
+        the end of the last line (RFC 5321 4.1.1.4 lets us add it). A CR that nothing followed is a bare one.
+        """
+        held, self._held = self._held, b""
+        if not held and self._at_line_start:
+            return b""
+        self._at_line_start = True
+        return self._checked(held + _CRLF)
 
     def _with_dots(self, octets: bytes, dot: int, held: int) -> tuple[bytes, int]:
         parts: list[bytes] = []

@@ -8,6 +8,7 @@ that leads to no mail), `out_of_step` (octets where a reply had to come first: h
 from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import words
+from fastrelay.smtp.chunk import Chunk
 from fastrelay.smtp.events import Content, Event, Mail, Rcpt, StartTls
 from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.lines import Lines
@@ -23,6 +24,7 @@ class Dialogue:
 
     __slots__ = (
         "asked",
+        "chunk",
         "errors",
         "extended",
         "helo",
@@ -46,7 +48,8 @@ class Dialogue:
         self.lines = Lines()
         self.out: list[bytes] = []
         self.asked: Mail | Rcpt | Content | StartTls | None = None
-        self.incoming: Incoming | None = None  # from the first DATA on
+        self.incoming: Incoming | None = None  # from the first DATA or BDAT on
+        self.chunk: Chunk | None = None  # from the first BDAT on
         self.junk = 0
         self.refused = 0  # recipients over the limit in this transaction
         self.state = State.START

@@ -6,7 +6,7 @@ from fastrelay.mail.reply import Reply
 
 
 class Hello(msgspec.Struct, gc=False):
-    """HELO (extended=False) or EHLO. The reply is already given."""
+    """HELO (extended=False) or EHLO. The reply is already given; a message begun by BDAT is forgotten."""
 
     name: str
     extended: bool
@@ -43,10 +43,16 @@ class Content(msgspec.Struct, gc=False):
 
 
 class Spoiled(msgspec.Struct, gc=False):
-    """The message will not be taken, whatever else comes: no more Content, the machine gives `reply` at its end."""
+    """The message will not be taken, whatever else comes: no more Content, the machine gives `reply` at its end.
+    command: "DATA" | "BDAT"."""
 
     reply: Reply
     sender: str
+    command: str = "DATA"
+
+
+class Dropped(msgspec.Struct, gc=False):
+    """RSET: the client gave up a message of which it had sent chunks. Already answered."""
 
 
 class Refused(msgspec.Struct, gc=False):
@@ -60,4 +66,4 @@ class StartTls(msgspec.Struct, gc=False):
     """Asks: begin the handshake? -> tls_ok, send what is to be sent, handshake, tls_started | refuse."""
 
 
-Event = Hello | Mail | Rcpt | Content | Spoiled | Refused | StartTls
+Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls

@@ -15,11 +15,18 @@ class Extension(enum.Enum):
     SIZE = "SIZE"  # RFC 1870
     EIGHTBITMIME = "8BITMIME"  # RFC 6152
     ENHANCEDSTATUSCODES = "ENHANCEDSTATUSCODES"  # RFC 2034
+    CHUNKING = "CHUNKING"  # RFC 3030, without BINARYMIME: what comes in goes on by DATA
     STARTTLS = "STARTTLS"  # RFC 3207
 
 
 BASIC = frozenset(
-    {Extension.PIPELINING, Extension.SIZE, Extension.EIGHTBITMIME, Extension.ENHANCEDSTATUSCODES},
+    {
+        Extension.PIPELINING,
+        Extension.SIZE,
+        Extension.EIGHTBITMIME,
+        Extension.ENHANCEDSTATUSCODES,
+        Extension.CHUNKING,
+    },
 )
 
 MAIL_PARAMETERS: dict[str, Extension] = {"SIZE": Extension.SIZE, "BODY": Extension.EIGHTBITMIME}

@@ -1,4 +1,4 @@
-"""One message on its way in, from 354 to the dot: decoded, measured, judged. Pure.
+"""One message on its way in, from 354 to the dot or chunk by chunk: decoded, measured, judged. Pure.
 
 A message that breaks a rule is spoiled: nothing more of it is handed on, the rest is swallowed so that the dialogue
 stays in step, and its end is answered with `verdict`. Rules: size (RFC 1870), bare CR and LF (RFC 5321 2.3.8), length
@@ -27,15 +27,40 @@ class Incoming:
         self.verdict: Reply | None = None
 
     def begin(self) -> None:
-        """354 was said: a new message comes."""
+        """354 was said, or the first BDAT: a new message comes."""
         self._decoder.reset()
         self.size = 0
         self.verdict = None
 
     def feed(self, octets: bytes) -> tuple[bytes, int]:
         """(content, rest) as Decoder.feed, and `verdict` is up to date."""
-        content, _ = result = self._decoder.feed(octets)
+        decoder = self._decoder
+        content, _ = result = decoder.feed(octets)
         self.size += len(content)
+        if self.size > self._terms.max_size or decoder.bare or decoder.long:
+            self._judge()
+        return result
+
+    def announce(self, octets: int) -> None:
+        """So many octets follow by BDAT: too many are known before they come (RFC 3030 2)."""
+        if self.verdict is None and self.size + octets > self._terms.max_size:
+            self.verdict = self._terms.too_large
+
+    def chunk(self, octets: bytes) -> bytes:
+        """The content in octets of a chunk, and `verdict` is up to date."""
+        content = self._decoder.chunk(octets)
+        self.size += len(content)
+        self._judge()
+        return content
+
+    def finish(self) -> bytes:
+        """The last chunk has come: what is still due of the content."""
+        content = self._decoder.finish()
+        self.size += len(content)
+        self._judge()
+        return content
+
+    def _judge(self) -> None:
         if self.verdict is None:
             terms = self._terms
             if self.size > terms.max_size:
@@ -44,7 +69,6 @@ class Incoming:
                 self.verdict = words.BARE
             elif self._decoder.long:
                 self.verdict = words.LONG_TEXT
-        return result
 
     def spoil(self, answer: Reply) -> None:
         """It will not be taken, for a reason of the owner's."""

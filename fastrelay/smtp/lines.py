@@ -59,6 +59,18 @@ class Lines:
         self._octets = b""
         return octets
 
+    def take_most(self, most: int) -> bytes:
+        """What is there, at most so many octets, for the reader of chunks."""
+        at = self._at
+        if not at and len(self._octets) <= most:
+            return self.take_all()
+        octets = self._octets[at : at + most]
+        self._at = at + len(octets)
+        if self._at == len(self._octets):
+            self._octets = b""
+            self._at = 0
+        return octets
+
     def put_back(self, octets: bytes, at: int) -> None:
         """What the reader of content did not use: `octets` from offset `at` on."""
         self._octets = octets

@@ -16,8 +16,11 @@ class State(enum.IntEnum):
     READY = 1  # introduced, no transaction
     MAIL = 2  # sender accepted
     RCPT = 3  # at least one recipient accepted
-    CONTENT = 4  # 354 was said, the message is on its way
-    CLOSED = 5  # the last reply is said; nothing more is read
+    CHUNKS = 4  # a part of the message came by BDAT, and it was not the last
+    CONTENT = 5  # 354 was said, the message is on its way; from here on no command is looked for
+    CHUNK = 6  # the octets of a BDAT are on their way
+    ASTRAY = 7  # so are they, but of a BDAT that was refused: they are thrown away
+    CLOSED = 8  # the last reply is said; nothing more is read
 
     __hash__ = int.__hash__  # that of Enum is a Python function, called at every look into a table
 
@@ -33,35 +36,55 @@ class Step(enum.IntEnum):
     RESET = 5
     TLS = 6
     CLOSE = 7
+    CHUNK = 8  # BDAT is taken, its octets follow
+    MORE = 9  # they came, and another BDAT is to follow
+    STRAY = 10  # BDAT is refused, its octets follow all the same; then all is as before
 
 
-_OPEN = (State.START, State.READY, State.MAIL, State.RCPT, State.CONTENT)
+_COMMANDS = (State.START, State.READY, State.MAIL, State.RCPT, State.CHUNKS)
+_OPEN = (*_COMMANDS, State.CONTENT, State.CHUNK, State.ASTRAY)
 
 TRANSITIONS: dict[Step, dict[State, State]] = {
     # EHLO in a transaction resets it (RFC 5321 4.1.4)
-    Step.HELLO: dict.fromkeys((State.START, State.READY, State.MAIL, State.RCPT), State.READY),
+    Step.HELLO: dict.fromkeys(_COMMANDS, State.READY),
     Step.MAIL: {State.READY: State.MAIL},
     Step.RCPT: {State.MAIL: State.RCPT, State.RCPT: State.RCPT},
     Step.DATA: {State.RCPT: State.CONTENT},
-    Step.END: {State.CONTENT: State.READY},
+    Step.END: {State.CONTENT: State.READY, State.CHUNK: State.READY},
     Step.RESET: {
         State.START: State.START,
         State.READY: State.READY,
         State.MAIL: State.READY,
         State.RCPT: State.READY,
+        State.CHUNKS: State.READY,
     },
     Step.TLS: {State.READY: State.START},  # all that was said in plaintext is forgotten (RFC 3207 4.2)
     Step.CLOSE: dict.fromkeys(_OPEN, State.CLOSED),
+    Step.CHUNK: {State.RCPT: State.CHUNK, State.CHUNKS: State.CHUNK},
+    Step.MORE: {State.CHUNK: State.CHUNKS},
+    Step.STRAY: dict.fromkeys((State.START, State.READY, State.MAIL), State.ASTRAY),
 }
 
 OUT_OF_ORDER: dict[Step, dict[State, str]] = {
-    Step.MAIL: {State.START: "EHLO first", State.MAIL: "Sender already given", State.RCPT: "Sender already given"},
-    Step.RCPT: {State.START: "EHLO first", State.READY: "MAIL first"},
-    Step.DATA: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "No valid recipients"},
+    Step.MAIL: {
+        State.START: "EHLO first",
+        State.MAIL: "Sender already given",
+        State.RCPT: "Sender already given",
+        State.CHUNKS: "BDAT has begun",
+    },
+    Step.RCPT: {State.START: "EHLO first", State.READY: "MAIL first", State.CHUNKS: "BDAT has begun"},
+    Step.DATA: {
+        State.START: "EHLO first",
+        State.READY: "MAIL first",
+        State.MAIL: "No valid recipients",
+        State.CHUNKS: "BDAT has begun",
+    },
+    Step.CHUNK: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "No valid recipients"},
     Step.TLS: {
         State.START: "EHLO first",
         State.MAIL: "Not in a transaction",
         State.RCPT: "Not in a transaction",
+        State.CHUNKS: "Not in a transaction",
     },
 }
 

@@ -1,4 +1,4 @@
-"""The server's side of SMTP as a machine without I/O (RFC 5321; 1870, 2034, 2920, 3207, 6152).
+"""The server's side of SMTP as a machine without I/O (RFC 5321; 1870, 2034, 2920, 3030, 3207, 6152).
 
     machine.greet()
     loop:   event = machine.next_event()
@@ -11,8 +11,9 @@ its error and the dialogue stays in step; where it cannot, the connection ends: 
 group (RFC 2920 3.1: EHLO, DATA, NOOP, VRFY, STARTTLS; nothing could tell a command from injected text there), a talker
 that is not SMTP, too many errors, a spoiled message that never ends. `over` then says why.
 
-Promises: a message ends at CRLF "." CRLF alone; every octet of an address, parameter or name handed on is printable
-ASCII (grammar.py); memory per session is bounded by one read, the recipients allowed and MAX_LINE.
+Promises: a message ends at CRLF "." CRLF alone, or with the last octet of a BDAT LAST; every octet of an address,
+parameter or name handed on is printable ASCII (grammar.py); memory per session is bounded by one read, the recipients
+allowed and MAX_LINE.
 
 Measured: EHLO, MAIL, RCPT, DATA, 5 KB of content, QUIT in 6 reads: 27 us, 10 of them the dot codec.
 """
@@ -26,13 +27,14 @@ from fastrelay.smtp import words
 from fastrelay.smtp.dialogue import Dialogue
 from fastrelay.smtp.events import Content, Event, Mail, Rcpt, Spoiled, StartTls
 from fastrelay.smtp.grammar import PRINTABLE
+from fastrelay.smtp.incoming import SWALLOWED
 from fastrelay.smtp.lines import OVERLONG
 from fastrelay.smtp.phases import TRANSITIONS, State, Step
 from fastrelay.smtp.verbs import COMMANDS, unknown
 
-_CONTENT, _CLOSED = State.CONTENT, State.CLOSED
+_CHUNKS, _CONTENT, _CHUNK, _CLOSED = State.CHUNKS, State.CONTENT, State.CHUNK, State.CLOSED
 _ON_MAIL, _ON_RCPT, _ON_END = TRANSITIONS[Step.MAIL], TRANSITIONS[Step.RCPT], TRANSITIONS[Step.END]
-_ON_TLS = TRANSITIONS[Step.TLS]
+_ON_TLS, _ON_MORE = TRANSITIONS[Step.TLS], TRANSITIONS[Step.MORE]
 
 _TLS_RECORD = b"\x16\x03"
 
@@ -81,10 +83,15 @@ class Server(Dialogue):
         lines = self.lines
         while True:
             state = self.state
-            if state is _CONTENT:
-                return self._content()
-            if state is _CLOSED:
-                return None
+            if state > _CHUNKS:  # no command is due
+                if state is _CONTENT:
+                    return self._content()
+                if state is _CLOSED:
+                    return None
+                event = self._chunk() if state is _CHUNK else self._astray()
+                if event is not None or self.state is state:
+                    return event
+                continue
             line = lines.take()
             if line is None:
                 if state is State.START and lines.starts_with(_TLS_RECORD):
@@ -160,7 +167,7 @@ class Server(Dialogue):
 
     def spoil(self, answer: Reply) -> None:
         """The message on its way cannot be taken: swallow the rest and say so at its end."""
-        if self.state is not _CONTENT or self.asked is not None:
+        if self.state not in (_CONTENT, _CHUNK) or self.asked is not None:
             raise MisuseError("no message is on its way")
         assert self.incoming is not None
         self.incoming.spoil(answer)
@@ -200,11 +207,81 @@ class Server(Dialogue):
 
     def _finish_spoiled(self, octets: bytes, rest: int, answer: Reply) -> None:
         self.lines.put_back(octets, rest)
+        self._end_spoiled(answer)
+
+    def _end_spoiled(self, answer: Reply) -> None:
         self._leave_content()
         if answer.code < 500:
             self.out.append(answer.to_wire())
         else:
             self.error(answer)
+
+    # -- chunks ---------------------------------------------------------------------------------------------------
+
+    def _chunk(self) -> Event | None:
+        """What there is of a chunk. It is answered one step after its last octet was handed on, for the owner may
+        have spoiled the message then."""
+        chunk, incoming = self.chunk, self.incoming
+        assert chunk is not None and incoming is not None
+        before = incoming.verdict
+        content = b""
+        if chunk.left:
+            octets = self.lines.take_most(chunk.left)
+            if not octets:
+                return None
+            chunk.left -= len(octets)
+            content = incoming.chunk(octets)
+        ends = chunk.last and not chunk.left
+        if ends and before is None:
+            rest = incoming.finish()
+            content = content + rest if rest else content
+        verdict = incoming.verdict
+        if verdict is None:
+            if ends:
+                self.asked = asked = Content(content, True)
+                return asked
+            if content:
+                return Content(content, False)
+            if not chunk.left:
+                self._end_chunk(chunk.size)
+            return None
+        if before is None:
+            return Spoiled(verdict, self.mail.sender if self.mail is not None else "", "BDAT")
+        if not chunk.left:
+            chunk.blamed = True
+            self._end_spoiled(verdict)
+        elif incoming.endless:
+            self.hang_up(words.ENDLESS, "a refused message that does not end")
+        return None
+
+    def _end_chunk(self, size: int) -> None:
+        if not size:
+            self.count_junk()
+            if self.state is _CLOSED:
+                return
+        self.state = _ON_MORE[self.state]
+        self.out.append(words.CHUNK_OK % size)
+
+    def _astray(self) -> Event | None:
+        """What there is of a chunk that belongs to no message."""
+        chunk = self.chunk
+        assert chunk is not None and chunk.answer is not None
+        if chunk.left:
+            octets = self.lines.take_most(chunk.left)
+            chunk.left -= len(octets)
+            if chunk.left:
+                if chunk.size - chunk.left > 2 * self.terms.max_size + SWALLOWED:
+                    self.hang_up(words.ENDLESS, "a refused chunk that does not end")
+                return None
+        self.state = chunk.back
+        if chunk.blamed:
+            self.count_junk()
+            if self.state is not _CLOSED:
+                self.out.append(chunk.answer.to_wire())
+        else:
+            chunk.blamed = True
+            self.error(chunk.answer)
+        return None
 
     def _leave_content(self) -> None:
         self.state = _ON_END[self.state]

@@ -6,16 +6,20 @@ questions. `COMMANDS` is the whole vocabulary.
 
 from collections.abc import Callable
 
+from fastrelay.mail.reply import reply
 from fastrelay.smtp import commands, words
+from fastrelay.smtp.chunk import Chunk
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.dialogue import Dialogue
-from fastrelay.smtp.events import Event, Hello, Refused, StartTls
+from fastrelay.smtp.events import Dropped, Event, Hello, Refused, Spoiled, StartTls
+from fastrelay.smtp.extensions import Extension
 from fastrelay.smtp.incoming import Incoming
-from fastrelay.smtp.phases import TRANSITIONS, State, Step
+from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
 
-_CLOSED = State.CLOSED
+_CLOSED, _CHUNKS = State.CLOSED, State.CHUNKS
 _ON_HELLO, _ON_MAIL, _ON_RCPT = TRANSITIONS[Step.HELLO], TRANSITIONS[Step.MAIL], TRANSITIONS[Step.RCPT]
 _ON_DATA, _ON_RESET, _ON_TLS = TRANSITIONS[Step.DATA], TRANSITIONS[Step.RESET], TRANSITIONS[Step.TLS]
+_ON_CHUNK, _ON_STRAY = TRANSITIONS[Step.CHUNK], TRANSITIONS[Step.STRAY]
 
 _FOREIGN = frozenset(b"GET POST PUT HEAD DELETE OPTIONS PATCH TRACE CONNECT PRI".split())
 
@@ -110,11 +114,13 @@ def _rset(dialogue: Dialogue, argument: bytes) -> Event | None:
     if argument:
         return dialogue.error(words.NO_ARGUMENT)
     dialogue.count_junk()
-    if dialogue.state is not _CLOSED:
-        dialogue.forget()
-        dialogue.state = _ON_RESET[dialogue.state]
-        dialogue.out.append(words.RESET_OK)
-    return None
+    before = dialogue.state
+    if before is _CLOSED:
+        return None
+    dialogue.forget()
+    dialogue.state = _ON_RESET[before]
+    dialogue.out.append(words.RESET_OK)
+    return Dropped() if before is _CHUNKS else None
 
 
 def _noop(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -139,9 +145,36 @@ def _not_here(dialogue: Dialogue, argument: bytes) -> Event | None:
 
 
 def _bdat(dialogue: Dialogue, argument: bytes) -> Event | None:
-    """Never offered: what follows is a message, and must not be read as commands."""
-    dialogue.hang_up(words.NOT_HERE, "BDAT without CHUNKING")
-    return None
+    """What follows is content, and must never be read as commands."""
+    if Extension.CHUNKING not in dialogue.terms.offered:
+        dialogue.hang_up(words.NOT_HERE, "BDAT without CHUNKING")
+        return None
+    try:
+        size, last = commands.chunk(argument)
+    except Unacceptable as error:
+        dialogue.hang_up(error.answer, "BDAT without a size")
+        return None
+    chunk = dialogue.chunk
+    if chunk is None:
+        chunk = dialogue.chunk = Chunk()
+    state = dialogue.state
+    if state not in _ON_CHUNK:
+        chunk.stray(size, reply(503, "5.5.1", OUT_OF_ORDER[Step.CHUNK][state]), state)
+        dialogue.state = _ON_STRAY[state]
+        return None
+    incoming = dialogue.incoming
+    if incoming is None:
+        incoming = dialogue.incoming = Incoming(dialogue.terms)
+    if state is not _CHUNKS:
+        incoming.begin()
+    chunk.blamed = False
+    chunk.begin(size, last=last)
+    dialogue.state = _ON_CHUNK[state]
+    incoming.announce(size)
+    verdict = incoming.verdict
+    if verdict is None:
+        return None
+    return Spoiled(verdict, dialogue.mail.sender if dialogue.mail is not None else "", "BDAT")
 
 
 def _quit(dialogue: Dialogue, argument: bytes) -> Event | None:

@@ -63,7 +63,7 @@ def test_any_octets_in_any_pieces_mean_what_the_rfc_says(octets: bytes, sizes: l
         return
     assert (content, rest) == meant
     assert decoder.bare == bool(BARE.search(content))
-    assert decoder.long == any(len(line) + 2 > MAX_TEXT_LINE for line in re.split(rb"\r\n|\n", content)), "with CRLF"
+    assert decoder.long == any(len(line) > MAX_TEXT_LINE for line in re.findall(rb"[^\n]*\n", content)), "with its end"
 
 
 @effort(250)
@@ -81,6 +81,20 @@ def test_what_was_mended_goes_on_without_a_bare_octet_and_ends_once(
     assert not BARE.search(wire)
     assert (b"\r\n" + wire).find(END) == len(wire) + 2 - len(END), "one end, at the end"
     assert model(wire) == (content, b"")
+
+
+@effort(300)
+@given(OCTETS, PIECES, st.booleans())
+def test_chunks_in_any_cut_are_their_octets_and_end_in_a_line(octets: bytes, sizes: list[int], mend: bool) -> None:
+    decoder = Decoder(mend=mend)
+    content = b"".join(decoder.chunk(piece) for piece in cut(octets, sizes)) + decoder.finish()
+    assert decoder.bare == bool(BARE.search(octets))
+    if mend:
+        octets = re.sub(rb"(?<!\r)\n", b"\r\n", re.sub(rb"\r(?!\n)", b" ", octets))
+    if mend or not decoder.bare:
+        assert content == octets + (b"" if octets.endswith(b"\r\n") or not octets else b"\r\n")
+        assert decoder.long == any(len(line) + 2 > MAX_TEXT_LINE for line in content.split(b"\r\n"))
+        assert model(b"".join(stuff([content]))) == (content, b"")
 
 
 @effort(250)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrelay.mail.reply import reply
-from fastrelay.smtp.events import Content, Event, Mail, Rcpt, Spoiled, StartTls
+from fastrelay.smtp.events import Content, Dropped, Event, Hello, Mail, Rcpt, Spoiled, StartTls
 from fastrelay.smtp.lines import MAX_LINE
 from fastrelay.smtp.phases import State
 from fastrelay.smtp.server import Server
@@ -25,7 +25,8 @@ WALK = [b"EHLO c.example", b"MAIL FROM:<a@c.example>", b"RCPT TO:<b@d.example>",
 COMMANDS = [
     *WALK, *WALK, b"HELO c", b"MAIL FROM:<> SIZE=5 BODY=8BITMIME", b"MAIL FROM:<a@c.example> SIZE=99999999",
     b"RCPT TO:<postmaster>", b"RCPT TO:<nonsense>", b"RCPT TO:<c@d.example>", b"RSET", b"NOOP", b"HELP", b"VRFY x",
-    b"EXPN y", b"QUIT", b"STARTTLS", b"AUTH PLAIN x", b"BDAT 5 LAST", b"TURN", b"GET / HTTP/1.1", b"Subject: hidden",
+    b"EXPN y", b"QUIT", b"STARTTLS", b"AUTH PLAIN x", b"BDAT 5 LAST", b"BDAT 9", b"BDAT 0",
+    b"BDAT 0 LAST", b"BDAT x", b"BDAT 99999", b"TURN", b"GET / HTTP/1.1", b"Subject: hidden",
     b"mail from:<a@c.example>", b"DATA now", b"QUIT now", b"..", b" ",
 ]  # fmt: skip
 GARBAGE = st.binary(max_size=30) | st.sampled_from(
@@ -39,6 +40,8 @@ TERMS = st.sampled_from(
     [Terms("relay.example", max_size=2000, max_recipients=2), Terms("relay.example", mend=True, tls="starttls"),
      Terms("relay.example", tls="required")]
 )  # fmt: skip
+
+COUNTED = (State.CHUNK, State.ASTRAY)
 
 REPLIES = re.compile(rb"(?:[2345]\d\d(?:-[^\r\n]*\r\n[2345]\d\d)*(?: [ -~]*)?\r\n)*\Z")
 LAST_LINE = re.compile(rb"^\d\d\d(?: [ -~]*)?\r\n", re.MULTILINE)
@@ -73,7 +76,7 @@ class Owner:
         asks = isinstance(event, Mail | Rcpt | StartTls) or (isinstance(event, Content) and event.last)
         if isinstance(event, Content):
             self.content += event.octets
-        if isinstance(event, Spoiled):
+        if isinstance(event, Spoiled | Dropped | Hello):
             self.content = b""
         answer = self._answers[self._asked % len(self._answers)]
         self._asked += 1
@@ -102,8 +105,13 @@ class Owner:
     def check(self) -> None:
         """What holds between any two events."""
         machine = self.machine
-        assert (machine.mail is None) == (machine.state not in (State.MAIL, State.RCPT, State.CONTENT))
-        assert bool(machine.recipients) == (machine.state in (State.RCPT, State.CONTENT))
+        state = machine.state
+        if state is State.ASTRAY:
+            assert machine.chunk is not None
+            state = machine.chunk.back
+        with_recipients = (State.RCPT, State.CHUNKS, State.CHUNK, State.CONTENT)
+        assert (machine.mail is None) == (state not in (State.MAIL, *with_recipients))
+        assert bool(machine.recipients) == (state in with_recipients)
         assert len(machine.recipients) <= machine.terms.max_recipients
         assert machine.errors <= MAX_ERRORS and bool(machine.over) == (machine.state is State.CLOSED)
         assert machine.asked is None
@@ -127,6 +135,10 @@ def test_one_reply_a_line_in_step_or_closed(terms: Terms, lines: list[bytes], an
             assert answer == b""
         elif after is State.CLOSED:
             assert count <= 2, "its own reply, and why it ends"
+        elif before in COUNTED:
+            assert count <= 2, "to the chunk, and to a command behind it"
+        elif after in COUNTED:
+            assert count == 0, "not before the octets of the chunk"
         elif before is State.CONTENT:
             assert count == (1 if after is not State.CONTENT else 0)
         else:
@@ -150,9 +162,12 @@ def test_however_it_is_cut_it_stays_in_step_or_closes(
 
 
 def in_step(owner: Owner) -> None:
-    """Whatever came before: an end of line, of a message where one is open, and the next command gets its own reply."""
+    """Whatever came before: an end of line, of a message or chunk where one is open, and the next command gets its own
+    reply."""
     machine = owner.machine
+    end_chunk(owner)
     owner.said(b"\r\n")
+    end_chunk(owner)
     if machine.state is State.CONTENT:
         owner.said(b".\r\n")
         assert machine.state is not State.CONTENT
@@ -162,3 +177,10 @@ def in_step(owner: Owner) -> None:
         assert answer == b""
     else:
         assert answer.startswith(b"252 ") or machine.state is State.CLOSED
+
+
+def end_chunk(owner: Owner) -> None:
+    machine = owner.machine
+    while machine.state in COUNTED:
+        assert machine.chunk is not None
+        owner.said(b"x" * min(machine.chunk.left, 500))

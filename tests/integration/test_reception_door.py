@@ -374,7 +374,7 @@ def blast(sock: socket.socket, octets: bytes) -> bytes:
     [
         (EHLO + b"RSET\r\n" * 40_000, b"554 5.5.0 "),
         (b"NOPE\r\n" * 40_000, b"421 4.7.0 "),
-        (b"BDAT 500000 LAST\r\n" + b"x" * 500_000, b"502 5.5.1 "),
+        (b"BDAT many LAST\r\n" + b"x" * 500_000, b"501 5.5.4 "),
         (b"QUIT\r\n" + b"x" * 300_000, b"221 2.0.0 "),
     ],
     ids=["ahead", "errors", "bdat", "quit"],

@@ -26,8 +26,8 @@ from fastrelay.errors import MachineShort
 from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
-ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH BDAT TURN ETRN".split())
-OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES"  # walk.txt alone spells it out
+ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH TURN ETRN".split())
+OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"  # walk.txt alone spells it out
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
 

@@ -174,12 +174,68 @@ def test_a_verified_name_stands_in_received_and_is_waited_for_before_354() -> No
     first, second = one.run().intake.messages
     for message in (first, second):
         assert message.prefix.startswith(b"Received: from client.example (mail.client.example [127.0.0.1])\r\n")
-    assert len(said) == 1 and b"250 ENHANCEDSTATUSCODES" in said[0] and b"354" not in said[0]
+    assert len(said) == 1 and b"ENHANCEDSTATUSCODES" in said[0] and b"354" not in said[0]
 
 
 def test_a_client_without_a_name_is_unknown() -> None:
     one = visit([*OPENING, BODY + DOT], look_up=lambda address: "", reverse_lookup="all")
     assert b"(unknown [127.0.0.1])" in one.intake.messages[0].prefix
+
+
+# -- chunks -----------------------------------------------------------------------------------------------------------
+
+BY_CHUNKS = ENVELOPE.removesuffix(b"DATA\r\n")
+BIG = (b"x" * 98 + b"\r\n") * 300
+
+
+def test_a_message_by_chunks_arrives_as_by_data() -> None:
+    one = visit([EHLO, BY_CHUNKS + b"BDAT %d LAST\r\n" % len(BODY) + BODY])
+    (message,) = one.intake.messages
+    assert message.content == BODY and message.envelope.arriving == 0.0
+    assert one.log.of("Reception")[0]["size"] == len(BODY) and one.desk.counts.received_bytes == len(BODY)
+
+
+def test_large_chunks_go_to_a_draft_and_reset_discards_it() -> None:
+    chunk = b"BDAT %d\r\n" % len(BIG)
+    one = visit(
+        [EHLO, BY_CHUNKS, chunk, BIG[:9000], BIG[9000:], b"RSET\r\n", BY_CHUNKS + chunk, BIG, b"BDAT 0 LAST\r\n"]
+    )
+    (message,) = one.intake.messages
+    assert message.content == BIG
+    assert [draft.discarded for draft in one.intake.drafts] == [True, False]
+    one = visit([EHLO, BY_CHUNKS + chunk + BIG + EHLO, BY_CHUNKS + b"BDAT 6 LAST\r\ntwo\r\n\n"[:-1], b"x"])
+    assert one.intake.drafts[0].discarded
+
+
+def test_octets_held_of_chunks_are_forgotten_too() -> None:
+    for gives_up in (b"RSET\r\n", EHLO):
+        one = visit([EHLO, BY_CHUNKS + b"BDAT 5\r\none\r\n", gives_up, BY_CHUNKS + b"BDAT 5 LAST\r\ntwo\r\n"])
+        assert [message.content for message in one.intake.messages] == [b"two\r\n"]
+
+
+def test_no_room_in_a_chunk_is_its_answer() -> None:
+    """The chunk is answered after it was written, so no 250 is said for octets that had no place."""
+    intake = FakeIntake()
+    intake.full_at = 40_000
+    chunk = b"BDAT %d\r\n" % len(BIG) + BIG
+    one = visit(
+        [EHLO, BY_CHUNKS + chunk, chunk, b"BDAT 5 LAST\r\ntwo\r\n" + BY_CHUNKS, b"BDAT 5 LAST\r\ntwo\r\n"],
+        intake=intake,
+    )
+    assert [line[:9] for line in one.answers[-6:]] == [
+        "250 2.0.0", "452 4.3.1", "503 5.5.1", "250 2.1.0", "250 2.1.5", "250 2.0.0",
+    ]  # fmt: skip
+    assert intake.drafts[0].discarded and [message.content for message in intake.messages] == [b"two\r\n"]
+    assert [event["response"]["command"] for event in one.log.of("Rejection")] == ["BDAT"]
+
+
+def test_the_name_is_waited_for_also_by_chunks() -> None:
+    one = visit(
+        [EHLO, BY_CHUNKS + b"BDAT 5 LAST\r\none\r\n"],
+        look_up=lambda address: "mail.client.example",
+        reverse_lookup="all",
+    )
+    assert b"(mail.client.example [127.0.0.1])" in one.intake.messages[0].prefix
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -207,7 +263,7 @@ def test_no_room_in_the_middle_is_said_at_the_end_and_nothing_stays() -> None:
     intake.full_at = 40_000
     big = (b"x" * 98 + b"\r\n") * 300
     one = visit([*OPENING, big, big, b"QUIT\r\n", DOT, *ENVELOPE.splitlines(True), BODY + DOT], intake=intake)
-    assert one.answers[9] == "452 4.3.1 no space left"
+    assert one.answers[one.answers.index("354 End data with <CR><LF>.<CR><LF>") + 1] == "452 4.3.1 no space left"
     assert intake.drafts[0].discarded and len(intake.messages) == 1
     assert len(one.log.of("Rejection")) == 1
     assert one.desk.counts.throttled == {"room": 1}
@@ -311,6 +367,25 @@ def test_a_command_has_one_deadline_however_it_is_cut(hand: Hand) -> None:
     assert one.stream.deadlines == [("in", 300.0), ("in", 300.0), ("in", 10.0)]  # greeting, EHLO's reply, the last
 
 
+def test_a_chunk_has_the_time_of_content(hand: Hand) -> None:
+    """Each block its deadline, the whole its rate, and what came with the command counts for it too."""
+    chunks = [
+        EHLO,
+        BY_CHUNKS + b"BDAT 1000\r\n",
+        hand.then(100.0, b"x" * 498 + b"\r\n"),
+        hand.then(100.0, b"y" * 498 + b"\r\n"),
+        hand.then(50.0, b"BDAT 2000 LAST\r\n" + (b"z" * 498 + b"\r\n") * 2),
+        hand.then(10.0, (b"z" * 498 + b"\r\n") * 2),
+    ]
+    one = visit(chunks, data_timeout=180.0, min_data_rate=10.0, command_timeout=300.0)
+    assert len(one.intake.messages) == 1 and one.intake.messages[0].envelope.arriving == 260.0
+    assert [when - 1000.0 for kind, when in one.stream.deadlines if kind == "at"] == [
+        180.0,
+        180.0 + 500 / 10.0,
+        180.0 + 2000 / 10.0,
+    ]
+
+
 def test_each_block_of_content_has_its_deadline_and_the_whole_its_rate(hand: Hand) -> None:
     chunks = [*OPENING, hand.then(100.0, b"x" * 498 + b"\r\n"), hand.then(100.0, b"y" * 8 + b"\r\n"), DOT]
     one = visit(chunks, data_timeout=180.0, min_data_rate=500.0)
@@ -384,7 +459,7 @@ WAIT = [(LINGER, 2.0)]
         ([b"GET / HTTP/1.1\r\nHost: x\r\n"], []),  # nothing is said to who speaks something else
         ([EHLO, b"QUIT\r\nMAIL FROM:<>\r\n"], WAIT),
         ([EHLO + b"MAIL FROM:<>\r\n"], WAIT),
-        ([EHLO, b"BDAT 5 LAST\r\nabcde"], WAIT),
+        ([EHLO, b"BDAT x LAST\r\nabcde"], WAIT),
         ([b"NOPE\r\n"] * 20, WAIT),
         ([EHLO, PeerTimeout("silence")], []),
         ([*OPENING, PeerTimeout("too slow"), b"y"], WAIT),

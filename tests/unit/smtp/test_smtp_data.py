@@ -122,6 +122,34 @@ def test_reset_forgets_everything() -> None:
 
 
 @pytest.mark.parametrize(
+    ("chunks", "content", "bare"),
+    [
+        ([], b"", False),
+        ([b""], b"", False),
+        ([b".\r\n"], b".\r\n", False),
+        ([b"a"], b"a\r\n", False),
+        ([b"a\r", b"\n"], b"a\r\n", False),
+        ([b"a\r", b"", b"\n.\r\n"], b"a\r\n.\r\n", False),
+        ([b"a\r\n", b".\r\n", b"b"], b"a\r\n.\r\nb\r\n", False),
+        ([b"a\r"], b"a\r\r\n", True),
+        ([b"a\n", b".\n"], b"a\n.\n\r\n", True),
+    ],
+)
+def test_chunks_keep_their_octets_and_end_in_crlf(chunks: list[bytes], content: bytes, bare: bool) -> None:
+    decoder = Decoder()
+    assert b"".join(map(decoder.chunk, chunks)) + decoder.finish() == content
+    assert decoder.bare is bare
+
+
+def test_a_message_by_data_after_one_by_chunks_begins_anew() -> None:
+    decoder = Decoder()
+    decoder.chunk(b"a\r")
+    decoder.finish()
+    decoder.reset()
+    assert decoder.feed(b".\r\n") == (b"", 3)
+
+
+@pytest.mark.parametrize(
     ("parts", "wire"),
     [
         ([], b".\r\n"),

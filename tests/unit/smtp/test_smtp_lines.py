@@ -23,6 +23,18 @@ def test_what_was_used_is_let_go(rest: bytes) -> None:
     assert taken(lines) == [expected]
 
 
+def test_a_reader_of_chunks_takes_no_more_than_it_may() -> None:
+    lines = Lines()
+    lines.feed(b"BDAT 5\r\nab\r\ncNOOP\r\n")
+    assert lines.take() == b"BDAT 5"
+    assert (lines.take_most(3), lines.take_most(2)) == (b"ab\r", b"\nc")
+    assert taken(lines) == [b"NOOP"]
+    lines.feed(b"xyz")
+    assert lines.take_most(5) == b"xyz" and not lines.pending and lines.take_most(5) == b""
+    lines.feed(b"BDAT 3\r\nxyz")
+    assert (lines.take(), lines.take_most(3)) == (b"BDAT 3", b"xyz") and lines._octets == b""
+
+
 def test_what_the_reader_of_content_put_back_is_let_go_as_soon_as_it_is_used() -> None:
     lines, octets = Lines(), b"x" * 60_000 + b"\r\n.\r\nNOOP\r\nMA"
     lines.put_back(octets, 60_005)

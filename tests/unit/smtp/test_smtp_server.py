@@ -7,7 +7,8 @@ import pytest
 
 from fastrelay.errors import MisuseError
 from fastrelay.mail.reply import reply
-from fastrelay.smtp.events import Content, Event, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.events import Content, Dropped, Event, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.extensions import BASIC, Extension
 from fastrelay.smtp.lines import MAX_LINE
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
 from fastrelay.smtp.server import Server
@@ -201,6 +202,78 @@ def test_each_step_is_allowed_or_has_its_words() -> None:
                 assert said == f"503 5.5.1 {OUT_OF_ORDER[step][state]}\r\n" and machine.state is state
 
 
+def by_chunks(**terms: object) -> Server:
+    machine = begun(**terms)
+    for octets in (b"EHLO c.example\r\n", b"MAIL FROM:<a@c.example>\r\n", b"RCPT TO:<b@d.example>\r\n"):
+        drive(machine, octets)
+    machine.take_output()
+    return machine
+
+
+def test_a_message_in_one_chunk_is_one_content() -> None:
+    machine = by_chunks()
+    assert drive(machine, b"BDAT 8 LAST\r\n..x\r\n.\r\nQUIT\r\n") == [Content(b"..x\r\n.\r\n", True)]
+    assert machine.take_output() == b"" and machine.state is State.CHUNK
+    machine.taken("id")
+    drive(machine, b"")
+    assert machine.take_output() == b"250 2.0.0 Ok: queued as id\r\n221 2.0.0 Bye\r\n"
+
+
+def test_a_chunk_is_answered_after_its_owner_has_had_it() -> None:
+    machine = by_chunks()
+    machine.feed(b"BDAT 5\r\nabc\r\nNOOP\r\n")
+    assert machine.next_event() == Content(b"abc\r\n", False)
+    assert machine.take_output() == b""
+    machine.spoil(LATER)
+    assert machine.next_event() is None
+    assert machine.take_output() == b"451 4.3.0 Later\r\n250 2.0.0 Ok\r\n"
+    assert machine.state is State.READY and machine.errors == 0
+
+
+def test_reset_between_chunks_says_so() -> None:
+    machine = by_chunks()
+    assert drive(machine, b"BDAT 5\r\nabc\r\nRSET\r\nRSET\r\n") == [Content(b"abc\r\n", False), Dropped()]
+    machine = by_chunks()
+    assert drive(machine, b"RSET\r\n") == [], "nothing of it had come"
+
+
+def test_a_size_that_is_too_large_is_known_before_the_chunk_comes() -> None:
+    machine = by_chunks(max_size=1000)
+    assert drive(machine, b"BDAT 1001 LAST\r\n") == [Spoiled(machine.terms.too_large, "a@c.example", "BDAT")]
+    assert machine.take_output() == b"", "no reply before the octets"
+    assert drive(machine, b"x" * 1001) == []
+    assert machine.take_output() == b"552 5.3.4 Message larger than 1000 octets\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"EHLO c.example\r\n", b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n"])
+def test_a_chunk_without_end_is_cut_off(before: bytes) -> None:
+    machine = begun(max_size=1000)
+    for line in [*before.splitlines(True), b"BDAT 99999999999 LAST\r\n"]:
+        drive(machine, line)
+    for _ in range(30):
+        drive(machine, b"x" * 60_000)
+    assert machine.state is State.CLOSED and machine.over == "a refused chunk that does not end"
+    assert machine.take_output().endswith(b"421 4.3.0 The refused message does not end, closing\r\n")
+    machine = by_chunks(max_size=1000)
+    drive(machine, b"BDAT 99999999999 LAST\r\n")
+    for _ in range(30):
+        drive(machine, b"x" * 60_000)
+    assert machine.over == "a refused message that does not end"
+
+
+def test_empty_chunks_in_any_number_cost_no_stack() -> None:
+    machine = by_chunks()
+    drive(machine, b"BDAT 0\r\n" * 5000)
+    assert machine.state is State.CLOSED and machine.over == "too many commands without mail"
+
+
+def test_without_the_offer_a_chunk_ends_the_connection() -> None:
+    machine = by_chunks(extensions=BASIC - {Extension.CHUNKING})
+    drive(machine, b"BDAT 5 LAST\r\nabcde")
+    assert machine.take_output() == b"502 5.5.1 Command not implemented\r\n"
+    assert machine.over == "BDAT without CHUNKING"
+
+
 def test_an_unfinished_line_costs_no_more_than_a_line() -> None:
     machine = begun()
     for _ in range(100):
@@ -214,10 +287,20 @@ def test_an_unfinished_line_costs_no_more_than_a_line() -> None:
 WORDS = [
     b"EHLO c.example", b"HELO c", b"MAIL FROM:<a@c.example>", b"MAIL FROM:<> SIZE=5", b"RCPT TO:<b@d.example>", b"DATA",
     b"RCPT TO:<nonsense>", b"RSET", b"NOOP", b"HELP", b"VRFY x", b"EXPN y", b".", b"..", b"", b"Hello", b"x" * 3000,
-    b"\xff\xfe", b"a\nb", b"a\rb", b"\0", b"STARTTLS", b"AUTH PLAIN x",
+    b"\xff\xfe", b"a\nb", b"a\rb", b"\0", b"STARTTLS", b"AUTH PLAIN x", b"BDAT 0", b"BDAT 7", b"BDAT 12 LAST",
 ]  # fmt: skip
 
 TO_CONTENT = [b"RSET", b"EHLO c.example", b"MAIL FROM:<a@c.example>", b"RCPT TO:<b@d.example>", b"DATA"]
+
+
+def assert_consistent(machine: Server) -> None:
+    state = machine.state
+    if state is State.ASTRAY:
+        assert machine.chunk is not None
+        state = machine.chunk.back
+    with_recipients = (State.RCPT, State.CHUNKS, State.CHUNK, State.CONTENT)
+    assert (machine.mail is None) == (state not in (State.MAIL, *with_recipients))
+    assert bool(machine.recipients) == (state in with_recipients)
 
 
 def test_any_dialogue_in_any_cut(chance: random.Random) -> None:
@@ -234,9 +317,9 @@ def test_any_dialogue_in_any_cut(chance: random.Random) -> None:
                 for event in drive(machine, chunk):
                     if isinstance(event, Content) and event.last:
                         machine.taken("id")
+                        drive(machine, b"")
                 octets += machine.take_output()
-                assert (machine.mail is None) == (machine.state not in (State.MAIL, State.RCPT, State.CONTENT))
-                assert bool(machine.recipients) == (machine.state in (State.RCPT, State.CONTENT))
+                assert_consistent(machine)
                 assert machine.errors <= MAX_ERRORS and (machine.over != "") == (machine.state is State.CLOSED)
             assert re.fullmatch(rb"([2345]\d\d[ -][ -~]*\r\n)*", octets)
             said.append(octets)
