@@ -10,6 +10,7 @@ from fastrelay.config import Config, authorities, load
 from fastrelay.errors import ConfigError
 from fastrelay.process.cpus import workers
 from fastrelay.process.privileges import identity_of
+from fastrelay.reception.users_file import read_users
 from fastrelay.routing.overrides import Overrides
 from fastrelay.routing.servers import parse
 from fastrelay.runtime.tls import server_context, verifying_contexts
@@ -29,7 +30,7 @@ def check(file: str | None, as_json: bool) -> None:
     config = load(file)
     verify(config)
     if as_json:
-        print(msgspec.json.encode(config).decode())
+        print(msgspec.json.encode(without_secrets(config)).decode())
         return
     for note in config.notes:
         print(f"note: {note}")
@@ -37,12 +38,21 @@ def check(file: str | None, as_json: bool) -> None:
     print(f"ok: {config.source}: {workers(config.server.workers)} workers on {listeners}; spool {config.spool.path}")
 
 
+def without_secrets(config: Config) -> Config:
+    """The same, to be shown."""
+    rows = [msgspec.structs.replace(row, password="***") if row.password else row for row in config.credentials]
+    return msgspec.structs.replace(config, credentials=tuple(rows))
+
+
 def verify(config: Config) -> None:
-    """What only shows when it is used: user, certificates and authorities, next hops, servers, event log. ConfigError as at a start."""
+    """What only shows when it is used: user, certificates and authorities, users file, next hops, servers, event log.
+    ConfigError as at a start."""
     identity_of(config.server.user)
     for listener in config.listeners:
         if listener.tls != "none":
             server_context(listener.certificate, listener.key)
+    if any(listener.auth != "none" for listener in config.listeners):
+        read_users(config.auth.users)
     verifying_contexts(authorities(config))
     Overrides(config.routes)
     for server in config.dns.nameservers:

@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "Show what a running relay does.",
     "stop": "Stop a running relay and wait until it is gone.",
     "queue": "Look at the queue and change it.",
+    "user": "Say who may log in.",
     "resolve": "Draw the way from a domain to its hosts.",
     "send": "Hand one message to a relay.",
     "demo": "Relay mail through a small internet on this machine.",

@@ -12,9 +12,11 @@ from fastrelay.config.quantity import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rate, pa
 from fastrelay.config.reading import DEFAULT_FILE, RUNTIME_DIR_OCTETS, load, parse
 from fastrelay.config.sections import (
     Admin,
+    Auth,
     Bounce,
     Certificate,
     Config,
+    Credentials,
     Delivery,
     Dns,
     Limits,
@@ -40,9 +42,11 @@ __all__ = [
     "MINUTE",
     "RUNTIME_DIR_OCTETS",
     "Admin",
+    "Auth",
     "Bounce",
     "Certificate",
     "Config",
+    "Credentials",
     "Delivery",
     "Dns",
     "Limits",

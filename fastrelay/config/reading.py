@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import tomllib
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -16,9 +17,11 @@ from fastrelay.config.names import check_host, parse_address
 from fastrelay.config.quantity import in_unit
 from fastrelay.config.sections import (
     Admin,
+    Auth,
     Bounce,
     Certificate,
     Config,
+    Credentials,
     Delivery,
     Dns,
     Limits,
@@ -38,6 +41,7 @@ DEFAULT_FILE = Path("/etc/fastrelay/fastrelay.toml")
 
 TABLES: dict[str, type[Section]] = {
     "server": Server,
+    "auth": Auth,
     "spool": Spool,
     "limits": Limits,
     "retry": Retry,
@@ -47,9 +51,9 @@ TABLES: dict[str, type[Section]] = {
     "admin": Admin,
     "log": Log,
 }
-ARRAYS = ("listener", "site", "route")
-SITE_KEYS = ("name", "mx_suffix", "domain")
-DERIVED = ("client_limit_set",)
+ARRAYS = ("listener", "credentials", "site", "route")
+SITE_KEYS = ("name", "mx_suffix", "domain", "credentials")
+DERIVED = ("client_limit_set", "login")
 
 
 def _unit_of(hint: Any) -> str:
@@ -106,6 +110,11 @@ def _listener(where: str, given: dict[str, Any]) -> Listener:
             except ValueError as error:
                 raise ConfigError(f"{where}{key}: {error}") from None
     _listener_tls(where, one)
+    if one.auth != "none" and one.tls == "none" and not one.auth_plaintext:
+        raise ConfigError(
+            f"{where}auth: is offered inside TLS alone: set tls, or auth_plaintext = true to have passwords sent in "
+            f"clear text"
+        )
     if one.proxy_protocol and not one.proxy_from and not one.address.startswith("unix:"):
         raise ConfigError(f'{where}proxy_from: name the proxies that proxy_protocol is for, as ["192.0.2.10"]')
     if one.proxy_from and not one.proxy_protocol:
@@ -184,11 +193,46 @@ def _parse(tree: dict[str, Any]) -> Config:
         site = _section(Site, where, own)
         merged: Delivery = _section(Delivery, where, {**delivery, **rest})
         _road(merged, where)
+        merged = msgspec.structs.replace(merged, login=site.credentials)
         sites.append(msgspec.structs.replace(site, delivery=merged))
     routes = tuple(_section(StaticRoute, f"route[{n}].", one) for n, one in enumerate(tree.get("route", [])))
     if parts["admin"].address:
         parse_address(parts["admin"].address, "admin.address")
-    return Config(listeners=listeners, sites=tuple(sites), routes=routes, **parts)
+    credentials = tuple(_credentials(f"credentials[{n}].", one) for n, one in enumerate(tree.get("credentials", [])))
+    config = Config(listeners=listeners, credentials=credentials, sites=tuple(sites), routes=routes, **parts)
+    return msgspec.structs.replace(config, notes=tuple(_secrets(config)))
+
+
+def _credentials(where: str, given: dict[str, Any]) -> Credentials:
+    one: Credentials = _section(Credentials, where, given)
+    if bool(one.password) == bool(one.password_file):
+        raise ConfigError(f"{where}password: give either password or password_file")
+    return one
+
+
+def _secrets(config: Config) -> Iterator[str]:
+    """What an operator should know of passwords on the wire. ConfigError for credentials that are nowhere."""
+    for n, listener in enumerate(config.listeners):
+        if listener.auth != "none" and listener.auth_plaintext:
+            yield f"listener[{n}].auth_plaintext: passwords of clients may come in clear text, for anyone on the way"
+    known = {one.name: one for one in config.credentials}
+    if len(known) < len(config.credentials):
+        raise ConfigError("credentials: two rows have the same name")
+    rows = [(f"site[{n}]", site.credentials, site.delivery) for n, site in enumerate(config.sites)]
+    for n, route in enumerate(config.routes):
+        delivery = next((site.delivery for site in config.sites if site.name == ",".join(route.next_hop)), None)
+        rows.append((f"route[{n}]", route.credentials, delivery or config.delivery))
+    for where, name, delivery in rows:
+        if not name:
+            continue
+        if name not in known:
+            raise ConfigError(_unknown(f"{where}.credentials: ", name, known).replace("unknown key", "no such row"))
+        if known[name].plaintext:
+            yield f'{where}.credentials: those of "{name}" may be sent in clear text, for anyone on the way to see'
+        elif delivery.tls == "never":
+            raise ConfigError(f'{where}.credentials: are sent inside TLS alone, and tls is "never"')
+        elif delivery.tls != "verify":
+            yield f'{where}.credentials: "{name}" go to whoever answers there; tls = "verify" checks who that is'
 
 
 def load(path: str | Path | None = None) -> Config:

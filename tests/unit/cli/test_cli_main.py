@@ -126,13 +126,22 @@ def test_help_has_an_example_that_names_the_command(path: str, command: click.Co
 
 @pytest.mark.parametrize("path", ["check", "status", "resolve", "demo", "bench", "sink", "send", "queue list",
                                   "queue summary", "queue show", "queue retry", "queue hold", "queue release",
-                                  "queue remove"])  # fmt: skip
+                                  "queue remove", "user list"])  # fmt: skip
 def test_commands_that_print_take_json(path: str) -> None:
     command = dict(_all_commands())[path]
     assert any("--json" in option.opts for option in command.params)
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["status", "-c", "{config}"], ["queue", "list", "-h"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["status", "-c", "{config}"],
+        ["queue", "list", "-h"],
+        ["user", "list", "-c", "{config}"],
+    ],
+)
 def test_what_must_start_fast_imports_nothing_heavy(tmp_path: Any, words: list[str]) -> None:
     config = tmp_path / "c.toml"
     config.write_text(f"[server]\nruntime_dir = '{tmp_path}'\n")

@@ -13,7 +13,7 @@ from fastrelay.config import Config, parse, reading
 
 FILE = Path(__file__).resolve().parents[3] / "deploy/config/fastrelay.toml"
 TEXT = FILE.read_text(encoding="utf-8")
-TABLES = {**reading.TABLES, "listener": config.Listener}
+TABLES = {**reading.TABLES, "listener": config.Listener, "credentials": config.Credentials}
 _COMMENTED = re.compile(r"# (\[\[?[\w.]+\]\]?(?: +#.*)?|\w+ = .*)\Z")
 
 # commented out, with a value that is an example: there is none that could stand there for everybody
@@ -25,6 +25,7 @@ WITHOUT_DEFAULT = {
     },
     "spool": {"path"},
     "delivery": {"hello"},
+    "credentials": {"name", "user", "password", "password_file", "mechanisms", "plaintext"},
 }
 
 
@@ -63,7 +64,8 @@ def test_every_key_is_there(table: str) -> None:
     section = shown[table][0] if isinstance(shown[table], list) else shown[table]
     assert set(section) == known
     plain: dict[str, Any] = tomllib.loads(TEXT)
-    in_force = plain[table][0] if isinstance(plain[table], list) else plain[table]
+    in_force = plain.get(table, {})
+    in_force = in_force[0] if isinstance(in_force, list) else in_force
     assert known - set(in_force) == WITHOUT_DEFAULT.get(table, set())
 
 
