@@ -21,7 +21,10 @@ def config(tmp_path: Path) -> Path:
 
 def user(monkeypatch: pytest.MonkeyPatch, words: list[str], config: Path, typed: str = "") -> int:
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    return main.run(["user", *words, "-c", str(config)])
+    try:
+        return main.run(["user", *words, "-c", str(config)])
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
 def test_add_list_change_remove(
