@@ -33,6 +33,16 @@ MAIL_PARAMETERS: dict[str, Extension] = {"SIZE": Extension.SIZE, "BODY": Extensi
 RCPT_PARAMETERS: dict[str, Extension] = {}
 
 
+ALWAYS = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
+VERBS: dict[Extension, str] = {Extension.STARTTLS: "STARTTLS"}  # what each adds to the commands
+
+
+def vocabulary(offered: Iterable[Extension]) -> str:
+    """The commands there are, for HELP."""
+    known = frozenset(offered)
+    return " ".join((ALWAYS, *(verb for extension, verb in VERBS.items() if extension in known)))
+
+
 def keywords(offered: Iterable[Extension], max_size: int) -> list[str]:
     """The lines of an EHLO reply below the greeting."""
     known = frozenset(offered)

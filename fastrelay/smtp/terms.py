@@ -4,7 +4,7 @@ What is said in every session is put into octets here, once.
 """
 
 from fastrelay.mail.reply import Reply, reply
-from fastrelay.smtp.extensions import BASIC, Extension, keywords
+from fastrelay.smtp.extensions import BASIC, Extension, keywords, vocabulary
 
 MAX_ERRORS = 20  # errors since the last message taken, then 421: Postfix smtpd_hard_error_limit
 SLOW_ERRORS = 10  # then each costs the client a second: Postfix smtpd_soft_error_limit
@@ -22,6 +22,8 @@ class Terms:
         "ehlo_tls",
         "greeting",
         "helo",
+        "help",
+        "help_tls",
         "hostname",
         "max_recipients",
         "max_size",
@@ -54,5 +56,7 @@ class Terms:
         self.helo = reply(250, "", hostname).to_wire()
         self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size)).to_wire()
         self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size)).to_wire()
+        self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered)}").to_wire()
+        self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls)}").to_wire()
         self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")
         self.too_many_errors: Reply = reply(421, "4.7.0", f"{hostname} Too many errors, closing")

@@ -130,11 +130,14 @@ def _noop(dialogue: Dialogue, argument: bytes) -> Event | None:
 def _help(dialogue: Dialogue, argument: bytes) -> Event | None:
     dialogue.count_junk()
     if dialogue.state is not _CLOSED:
-        dialogue.out.append(words.HELP)
+        terms = dialogue.terms
+        dialogue.out.append(terms.help_tls if dialogue.tls else terms.help)
     return None
 
 
 def _vrfy(dialogue: Dialogue, argument: bytes) -> Event | None:
+    if dialogue.terms.needs_tls and not dialogue.tls:
+        return dialogue.error(words.NEEDS_TLS)
     return dialogue.said(words.VRFY) if argument else dialogue.error(words.ARGUMENT_DUE)
 
 
@@ -190,7 +193,9 @@ def _starttls(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.out_of_step()  # CVE-2011-0411: text injected before the handshake never survives it
     if argument:
         return dialogue.error(words.NO_ARGUMENT)
-    if dialogue.tls or dialogue.terms.offered is dialogue.terms.offered_tls:
+    if dialogue.tls:
+        return dialogue.error(words.TLS_ALREADY)
+    if dialogue.terms.offered is dialogue.terms.offered_tls:
         return dialogue.error(words.NO_TLS)
     if dialogue.state not in _ON_TLS:
         return dialogue.out_of_order(Step.TLS)

@@ -12,7 +12,6 @@ RESET_OK = b"250 2.0.0 Reset\r\n"
 NOOP_OK = b"250 2.0.0 Ok\r\n"
 BYE = b"221 2.0.0 Bye\r\n"
 TLS_GO = b"220 2.0.0 Ready to start TLS\r\n"
-HELP = b"214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS\r\n"
 VRFY = b"252 2.0.0 Send some mail, it will be tried\r\n"  # never 250 for syntax alone (RFC 5321 7.3)
 
 OVERLONG_LINE = reply(500, "5.5.2", "Line too long")
@@ -24,6 +23,7 @@ ARGUMENT_DUE = reply(501, "5.5.4", "An argument is due here")
 OUT_OF_STEP = reply(554, "5.5.0", "Commands sent ahead of a reply that had to come first")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients, send the rest in another transaction")
 NEEDS_TLS = reply(530, "5.7.0", "STARTTLS first")
+TLS_ALREADY = reply(503, "5.5.1", "TLS is in use already")
 NO_TLS = reply(502, "5.5.1", "TLS is not offered")
 BARE = reply(550, "5.6.11", "Bare CR or LF in the message; lines end in CRLF")
 LONG_TEXT = reply(500, "5.6.0", f"A text line has more than {MAX_TEXT_LINE} octets")

@@ -1,8 +1,10 @@
-"""The transcripts of server/ over TCP, through a Door: the same answers when reads, writes and ends are real."""
+"""The transcripts of server/ over TCP, through a Door: the same answers when reads, writes and ends are real. Those
+with TLS shake hands where they say so; some of the others are played once more inside TLS, one for each phase."""
 
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,11 @@ from fastrelay.metrics import Counts
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.runtime import clock, stream, tasks
+from fastrelay.runtime.certificates import Certificates
+from fastrelay.runtime.tls import client_context
+from fastrelay.smtp.words import TLS_GO
 from tests.peers import dialogue
+from tests.peers.certificates import Authority
 from tests.peers.dialogue import Dialogue
 from tests.peers.front_desk import HOSTNAME, FakeLedger, FakeLog
 
@@ -25,16 +31,46 @@ def turning_wheel() -> Iterator[None]:
     ticker.close()
 
 
+# by what ends or fails in it: greeting, hello, envelope, content read whole and in pieces, dot, silence behind QUIT
+IN_TLS = (
+    *("ahead_of_ehlo", "hello_names", "relay_denied", "pipelining", "left_in_content", "bare_refused"),
+    *("size_while_reading", "disk_full_at_dot", "several", "behind_quit", "errors"),
+)
+
+
+@pytest.fixture(scope="module")
+def certificates(authority: Authority) -> Certificates:
+    leaf = authority.issue(HOSTNAME)
+    return Certificates([(str(leaf.certificate), str(leaf.key))])
+
+
 @pytest.mark.parametrize("one", DIALOGUES, ids=lambda one: one.name)
-def test_over_tcp(one: Dialogue) -> None:
+def test_over_tcp(one: Dialogue, certificates: Certificates) -> None:
+    play(one, one.listener, certificates)
+
+
+@pytest.mark.parametrize("one", [one for one in DIALOGUES if one.name in IN_TLS], ids=lambda one: one.name)
+def test_inside_tls(one: Dialogue, certificates: Certificates) -> None:
+    play(one, {**one.listener, "tls": "implicit"}, certificates)
+
+
+def test_those_inside_tls_are_there() -> None:
+    assert set(IN_TLS) <= {one.name for one in DIALOGUES}
+
+
+def play(one: Dialogue, listener: dict[str, Any], certificates: Certificates) -> None:
+    way_of_tls = listener.get("tls", "none")
     intake, ledger = one.intake(), FakeLedger()
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    policy = Policy(Listener(**one.listener), HOSTNAME, tarpit_seconds=0.0)
-    door = Door(policy, [listening], intake, ledger, FakeLog(), Counts())
+    policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
+    shown = certificates if way_of_tls != "none" else None
+    door = Door(policy, [listening], intake, ledger, FakeLog(), Counts(), tls=shown)
     door.open()
     client = stream.connect("127.0.0.1", port)
     client.expire_in(20.0)
+    if way_of_tls == "implicit":
+        client.start_tls(client_context(verify=False), server_side=False)
     said = b""
     due = 0
     for exchange in one.exchanges:
@@ -45,6 +81,8 @@ def test_over_tcp(one: Dialogue) -> None:
             octets = client.read()
             assert octets, f"closed after {said[-200:]!r}"
             said += octets
+        if said.endswith(TLS_GO):
+            client.start_tls(client_context(verify=False), server_side=False)
     if one.closed:
         assert client.read() == b""
     client.close()

@@ -22,7 +22,7 @@ from fastrelay.reception.policy import Policy
 from fastrelay.runtime import clock, stream, tasks, tls
 from fastrelay.runtime.certificates import Certificates
 from fastrelay.runtime.stream import Stream
-from fastrelay.smtp import words
+from fastrelay.smtp.terms import Terms
 from tests.peers.certificates import Authority
 from tests.peers.front_desk import HOSTNAME, FakeIntake, FakeLedger, FakeLog, Taken
 
@@ -464,7 +464,7 @@ def test_a_client_that_reads_no_replies_does_not_stay(house: Callable[..., House
         octets = 0
         while came := client.recv(65536):
             octets += len(came)
-        assert octets < 100 * len(words.HELP)  # so it was a write that waited
+        assert octets < 100 * len(Terms(HOSTNAME).help)  # so it was a write that waited
 
 
 # -- other ways in ----------------------------------------------------------------------------------------------------

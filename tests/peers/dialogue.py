@@ -4,6 +4,7 @@ r"""Transcripts of SMTP dialogues: read from text, played in any cut.
     ! max_size=1000 stranger         keys of a [[listener]], and the words of WORDS
     S: 220 relay.example *           a line of the server; * stands for anything
     S: offer                         the reply to EHLO of a listener that has neither TLS nor AUTH, line by line
+    S: offer, STARTTLS, X Y          the same with these lines behind it
     C: NOOP                          a line of the client, CRLF is added; \r \n \0 \xNN \\ as in Python
     C*100: Received: x               the same line a hundred times
     C: NOOP {a*3000}                 a character many times
@@ -18,6 +19,7 @@ up to the next command that ends a group (RFC 2920). `! whole` in a transcript: 
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,8 @@ def parse(text: str, name: str = "") -> Dialogue:
         if line == "closed":
             closed = True
         elif kind == "S:":
-            exchanges[-1].answers += _offered() if line == "S: offer" else [line[3:]]
+            words_said = line[3:].split(", ")
+            exchanges[-1].answers += _offered(words_said[1:]) if words_said[0] == "offer" else [line[3:]]
         elif kind in ("C:", "C*", "C~"):
             if exchanges[-1].answers:
                 exchanges.append(Exchange())
@@ -139,7 +142,9 @@ def parse(text: str, name: str = "") -> Dialogue:
         elif kind == "! ":
             for word in line[2:].split():
                 key, equals, value = word.partition("=")
-                if equals:
+                if key.endswith("_from"):
+                    listener[key] = tuple(value.split(","))
+                elif equals:
                     listener[key] = int(value) if value.isdigit() else value
                 elif word in WORDS:
                     words.add(word)
@@ -152,8 +157,8 @@ def parse(text: str, name: str = "") -> Dialogue:
     return Dialogue(name, exchanges, messages, frozenset(words), listener, closed)
 
 
-def _offered() -> list[str]:
-    lines = ("relay.example", *OFFER)
+def _offered(more: Sequence[str]) -> list[str]:
+    lines = ("relay.example", *OFFER, *more)
     return [*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]
 
 

@@ -1,8 +1,9 @@
 """The neighbours of the front door as fakes, and a stream that plays a script: what tests of reception stand on."""
 
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fastrelay.config import Listener
 from fastrelay.errors import MachineShort
@@ -139,6 +140,31 @@ class FakeLog:
         return [event for event in self.events if event["type"] == kind]
 
 
+class FakeLayer:
+    """What a handshake that took no octets agreed on. shown: the client's certificate."""
+
+    def __init__(self, shown: bytes | None = None) -> None:
+        self._shown = shown
+
+    def version(self) -> str:
+        return "TLSv1.3"
+
+    def cipher(self) -> tuple[str, str, int]:
+        return "TLS_AES_256_GCM_SHA384", "TLSv1.3", 256
+
+    def getpeercert(self, binary_form: Literal[True], /) -> bytes | None:
+        return self._shown
+
+
+class FakeCertificates:
+    """For streams that only play TLS."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def look(self, now: float, /) -> None:
+        pass
+
+
 class ScriptStream:
     """Plays `chunks` to whoever reads, then the end of the stream; keeps what is written and when it was asked.
 
@@ -148,6 +174,8 @@ class ScriptStream:
     def __init__(self, chunks: Sequence[Any], client: str = "127.0.0.1") -> None:
         self.peer = (client, 40000)
         self.tls: Layer | None = None
+        self.shown: bytes | None = None  # the client's certificate
+        self.handshake: Exception | None = None  # how it ends, if not well
         self.written = b""
         self.writes: list[bytes] = []
         self.at_read: list[bytes] = []  # what had been written in all at each read
@@ -206,7 +234,11 @@ class ScriptStream:
         self.deadlines.append(("at", deadline))
 
     def start_tls(self, context: object, /, *, server_side: bool) -> None:
-        raise AssertionError("nobody offered it")
+        """The handshake takes no octets of the script: what is read next came through TLS."""
+        assert server_side and context is FakeCertificates.context and self.tls is None
+        if self.handshake is not None:
+            raise self.handshake
+        self.tls = FakeLayer(self.shown)
 
     def is_quiet(self) -> bool:
         return not self._chunks
@@ -228,4 +260,5 @@ def desk_of(
     """A desk with a policy of these listener keys; errors cost a client no time."""
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     callers = Callers(look_up) if look_up is not None else None
-    return Desk(policy, intake, log or FakeLog(), Counts(), callers=callers)
+    certificates = FakeCertificates() if listener.get("tls", "none") != "none" else None
+    return Desk(policy, intake, log or FakeLog(), Counts(), certificates, callers)

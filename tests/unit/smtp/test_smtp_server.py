@@ -168,7 +168,7 @@ def test_tls_forgets_what_was_said_before_it() -> None:
     drive(machine, b"EHLO c.example\r\n")
     assert b"STARTTLS" not in machine.take_output()
     drive(machine, b"STARTTLS\r\n")
-    assert machine.take_output().startswith(b"502 ")
+    assert machine.take_output().startswith(b"503 ")
 
 
 def test_starttls_has_its_order() -> None:
