@@ -390,6 +390,8 @@ class Session:
             client=self._client,
             helo=machine.helo,
             body=mail.body,
+            ret=mail.ret,
+            envid=mail.envid,
             session=self.ident,
             arriving=began - self._began if self._began else 0.0,
         )

@@ -4,7 +4,7 @@ Parameters of later extensions get their meaning here (RFC 5321 4.1.1.11: unknow
 """
 
 from fastrelay.mail.reply import Reply, reply
-from fastrelay.smtp import grammar
+from fastrelay.smtp import dsn, grammar
 from fastrelay.smtp.events import Mail, Rcpt
 from fastrelay.smtp.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, Extension, unknown
 from fastrelay.smtp.grammar import NO_PARAMETERS, Malformed
@@ -26,6 +26,7 @@ def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
     """`FROM:<path> parameters`."""
     size = 0
     body = "7BIT"
+    ret = envid = ""
     try:
         between, rest = grammar.path(argument, b"FROM:")
         sender = grammar.mailbox(between) if between else ""
@@ -39,9 +40,13 @@ def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
             body = parameters["BODY"].upper()
             if body not in _BODIES:
                 raise Malformed("parameter", "BODY is 7BIT or 8BITMIME")
+        if "RET" in parameters:
+            ret = dsn.ret(parameters["RET"])
+        if "ENVID" in parameters:
+            envid = dsn.envid(parameters["ENVID"])
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.7")) from None
-    return Mail(sender, size, body, parameters)
+    return Mail(sender, size, body, parameters, ret, envid)
 
 
 def rcpt(argument: bytes, offered: frozenset[Extension]) -> Rcpt:
@@ -53,9 +58,11 @@ def rcpt(argument: bytes, offered: frozenset[Extension]) -> Rcpt:
             return Rcpt(address, NO_PARAMETERS)
         parameters = grammar.parameters(rest)
         _only_known(parameters, RCPT_PARAMETERS, offered)
+        notify = dsn.notify(parameters["NOTIFY"]) if "NOTIFY" in parameters else ""
+        orcpt = dsn.orcpt(parameters["ORCPT"]) if "ORCPT" in parameters else ""
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.3")) from None
-    return Rcpt(address, parameters)
+    return Rcpt(address, parameters, notify, orcpt)
 
 
 def hello(argument: bytes) -> str:

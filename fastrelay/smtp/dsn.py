@@ -122,9 +122,17 @@ def _wishes(notify: str) -> frozenset[str]:
 
 
 def original(orcpt: str) -> tuple[str, str]:
-    """(type, address) behind an ORCPT that was taken in; the address as the sender knows it."""
+    """(type, address) behind an ORCPT; the address as the sender knows it."""
     kind, _, address = orcpt.partition(";")
-    return kind, _unfolded(address) if kind.lower() == "utf-8" else grammar.xtext(address)
+    return kind, _unfolded(address) if kind.lower() == "utf-8" else plain(address)
+
+
+def plain(text: str) -> str:
+    """What xtext stands for. A notice must not fail for it: what is no xtext stands for itself."""
+    try:
+        return grammar.xtext(text)
+    except Malformed:
+        return text
 
 
 def _unfolded(address: str) -> str:

@@ -16,20 +16,24 @@ class Mail(msgspec.Struct, gc=False):
     """Asks: may this sender open a transaction? -> mail_ok | refuse.
 
     sender: "" = null sender. size: what SIZE announced, 0 = nothing. body: "7BIT" | "8BITMIME". parameters: all of
-    them, keywords in capitals, already known to be of extensions we offer.
+    them, keywords in capitals, already known to be of extensions we offer. ret, envid: as an Envelope has them.
     """
 
     sender: str
     size: int
     body: str
     parameters: dict[str, str]
+    ret: str = ""
+    envid: str = ""
 
 
 class Rcpt(msgspec.Struct, gc=False):
-    """Asks: may this sender send to this recipient? -> rcpt_ok | refuse."""
+    """Asks: may this sender send to this recipient? -> rcpt_ok | refuse. notify, orcpt: as a Recipient has them."""
 
     address: str
     parameters: dict[str, str]
+    notify: str = ""
+    orcpt: str = ""
 
 
 class Content(msgspec.Struct, gc=False):

@@ -16,6 +16,7 @@ class Extension(enum.Enum):
     EIGHTBITMIME = "8BITMIME"  # RFC 6152
     ENHANCEDSTATUSCODES = "ENHANCEDSTATUSCODES"  # RFC 2034
     CHUNKING = "CHUNKING"  # RFC 3030, without BINARYMIME: what comes in goes on by DATA
+    DSN = "DSN"  # RFC 3461
     STARTTLS = "STARTTLS"  # RFC 3207
 
 
@@ -26,11 +27,17 @@ BASIC = frozenset(
         Extension.EIGHTBITMIME,
         Extension.ENHANCEDSTATUSCODES,
         Extension.CHUNKING,
+        Extension.DSN,
     },
 )
 
-MAIL_PARAMETERS: dict[str, Extension] = {"SIZE": Extension.SIZE, "BODY": Extension.EIGHTBITMIME}
-RCPT_PARAMETERS: dict[str, Extension] = {}
+MAIL_PARAMETERS: dict[str, Extension] = {
+    "SIZE": Extension.SIZE,
+    "BODY": Extension.EIGHTBITMIME,
+    "RET": Extension.DSN,
+    "ENVID": Extension.DSN,
+}
+RCPT_PARAMETERS: dict[str, Extension] = {"NOTIFY": Extension.DSN, "ORCPT": Extension.DSN}
 
 
 ALWAYS = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"

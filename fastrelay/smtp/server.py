@@ -25,6 +25,7 @@ from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply
 from fastrelay.smtp import words
 from fastrelay.smtp.dialogue import Dialogue
+from fastrelay.smtp.dsn import joined
 from fastrelay.smtp.events import Content, Event, Mail, Rcpt, Spoiled, StartTls
 from fastrelay.smtp.grammar import PRINTABLE
 from fastrelay.smtp.incoming import SWALLOWED
@@ -128,8 +129,10 @@ class Server(Dialogue):
         asked = self._answered(Rcpt)
         name = address or asked.address
         self.state = _ON_RCPT[self.state]
-        if name not in self.recipients:
-            self.recipients[name] = Recipient(name)
+        one = Recipient(name, asked.notify, asked.orcpt)
+        if name in self.recipients:
+            one = joined(self.recipients[name], one)
+        self.recipients[name] = one
         self.out.append(words.RCPT_OK)
 
     def taken(self, ident: str) -> None:

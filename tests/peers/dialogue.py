@@ -12,6 +12,7 @@ r"""Transcripts of SMTP dialogues: read from text, played in any cut.
     closed                           the server ends the connection here (else the client leaves at the end)
     = <sender> <recipient> ...       a message that was taken, in order; none else may have been
     | line                           its content, line by line; left out: not looked at
+    + ret=FULL / + <recipient> notify=NEVER    what its envelope says beyond that, field by field; left out: the same
 
 Cuts: `whole` sends what stands between two answers in one piece; `octets` one octet at a time; `pipelined` everything
 up to the next command that ends a group (RFC 2920). `! whole` in a transcript: its point is what comes in one piece.
@@ -25,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from fastrelay.errors import MachineShort
+from fastrelay.mail.envelope import Envelope
 from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH TURN ETRN".split())
-OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"  # walk.txt alone spells it out
+OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN"  # walk.txt alone spells it out
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
 
@@ -47,6 +49,7 @@ class Expected:
     sender: str
     recipients: list[str]
     content: bytes | None = None
+    more: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -102,6 +105,16 @@ class Dialogue:
         assert found == [(one.sender, one.recipients) for one in self.messages]
         for one, wanted in zip(messages, self.messages, strict=True):
             assert wanted.content is None or one.content == wanted.content
+            assert not wanted.more or _more(one.envelope) == wanted.more
+
+
+def _more(envelope: Envelope) -> list[str]:
+    """The DSN parameters of an envelope, as a transcript writes them."""
+    lines = [f"{name}={value}" for name in ("ret", "envid") if (value := getattr(envelope, name))]
+    for one in envelope.recipients:
+        words = [f"{name}={value}" for name in ("notify", "orcpt") if (value := getattr(one, name))]
+        lines += [" ".join((f"<{one.address}>", *words))] if words else []
+    return lines
 
 
 def matches(line: str, wanted: str) -> bool:
@@ -139,6 +152,8 @@ def parse(text: str, name: str = "") -> Dialogue:
             messages.append(Expected(sender, recipients))
         elif line[:1] == "|":
             messages[-1].content = (messages[-1].content or b"") + _plain(line[2:]) + b"\r\n"
+        elif kind == "+ ":
+            messages[-1].more.append(line[2:])
         elif kind == "! ":
             for word in line[2:].split():
                 key, equals, value = word.partition("=")
