@@ -41,6 +41,16 @@ class Phase(enum.Enum):
     QUEUE = "queue"  # decided at home: expired, removed, spool damaged
 
 
+class Duty(enum.Enum):
+    """Who tells the sender of a success that it asked to be told of (RFC 3461 5.2.1 to 5.2.3)."""
+
+    __hash__ = object.__hash__  # as above
+
+    PASSED = "passed"  # nobody asked, or the peer has taken that duty over with the message
+    RELAYED = "relayed"  # the peer knows nothing of notices: we say that it has the message
+    DELIVERED = "delivered"  # it was the last hop: we say that the message was delivered
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Common part. reply: the peer's words, or ours with the code a DSN would carry; host, address: who said it."""
 
@@ -53,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 class Delivered(Outcome, frozen=True, gc=False):
     """The peer took responsibility: 2xx to this recipient and to the final dot."""
+
+    duty: Duty = Duty.PASSED
 
 
 class Deferred(Outcome, frozen=True, gc=False):

@@ -1,25 +1,30 @@
 """Notices to senders, each committed in one batch with the record that goes with it: both are on disk, or neither.
 
 Nobody is told about a message from the null sender (RFC 5321 4.5.5: never a notice about a notice), or where NOTIFY or
-`bounce.send` say not to. A delay notice is sent once for each recipient.
+`bounce.send` say not to. A delay notice is sent once for each recipient. A success is told of where it was asked for
+and the next hop does not do it (Delivered.duty). Recipients that end together are told of together.
 
 Waits to read the head of the original and to commit. The record is visible from the moment of the commit on, and taken
 back by the spool where that fails (spool/store.py), so other domains of the same message are settled meanwhile.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from fastrelay.config import Config
 from fastrelay.errors import MachineShort, SpoolDamaged
-from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.outcome import Deferred
+from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.outcome import Deferred, Delivered, Duty, Outcome, Phase
+from fastrelay.mail.reply import Reply
 from fastrelay.mail.state import DELAY_TOLD, State, Status, Waiting
 from fastrelay.settlement import report
 from fastrelay.settlement.faces import Intake, Store
 from fastrelay.settlement.plan import End, changed
-from fastrelay.settlement.report import Ended, Notice, wants
+from fastrelay.settlement.status import Action, Ended, Notice
+from fastrelay.smtp.dsn import wants
 
 _HEAD = report.MAX_FULL + 1  # octets of an original that a notice may look at
+_EXPANDED = Reply(250, "2.1.5", ("expanded",))
 
 
 def left_when_late(config: Config) -> float:
@@ -36,32 +41,35 @@ class Notices:
     def __init__(self, store: Store, intake: Intake, config: Config) -> None:
         self._store = store
         self._intake = intake
+        self.renew(config)
+
+    def renew(self, config: Config) -> None:
+        """What the configuration says of notices."""
         self._bounce = config.bounce
         self._expire = config.retry.expire
         self._hostname = config.server.hostname
 
-    def why_silent(self, envelope: Envelope, position: int) -> str:
-        """Why the sender is not told of a recipient's end; "" when it is."""
+    def why_silent(
+        self, envelope: Envelope, position: int, event: Literal["SUCCESS", "FAILURE", "DELAY"] = "FAILURE"
+    ) -> str:
+        """Why the sender is not told of what became of a recipient; "" when it is."""
         if not envelope.sender:
             return "null sender"
         if not self._bounce.send:
             return "bounce.send is false"
-        return "" if wants(envelope.recipients[position], "FAILURE") else "not asked for"
+        return "" if wants(envelope.recipients[position], event) else "not asked for"
 
     def end(self, ident: bytes, envelope: Envelope, ends: Sequence[End], wall: float) -> bytes | None:
         """Tell the sender, and close these recipients in the same batch: the notice's id. Waits. None: not now, the
         machine is short, and nothing was written."""
-        rows = [
-            Ended(envelope.recipients[end.position], end.outcome.reply, end.outcome.host, end.status is Status.EXPIRED)
-            for end in ends
-        ]
+        rows = [_row(envelope, end.position, end.outcome, expired=end.status is Status.EXPIRED) for end in ends]
         changes = [(end.position, end.status) for end in ends]
         return self._write(
             ident,
             envelope,
             wall,
-            self._head(ident),
-            lambda notice: report.bounce(notice, rows),
+            self._head(ident, envelope),
+            lambda notice: report.ended(notice, rows),
             lambda state: changed(state, changes),
         )
 
@@ -76,13 +84,13 @@ class Notices:
             return None
         if not _untold(self._store.state(ident), envelope, waiting):
             return None
-        head = self._head(ident)
+        head = self._head(ident, envelope)
         if self._store.envelope(ident) is None:
             return None  # it ended meanwhile
         late = _untold(self._store.state(ident), envelope, waiting)
         if not late:
             return None
-        rows = [Ended(envelope.recipients[position], outcome.reply, outcome.host) for position, outcome in late]
+        rows = [_row(envelope, position, outcome) for position, outcome in late]
         until = envelope.created + self._expire
         return self._write(
             ident,
@@ -92,6 +100,24 @@ class Notices:
             lambda notice: report.delayed(notice, rows, until),
             lambda state: _told(state, [position for position, _ in late]),
         )
+
+    def expanded(self, ident: bytes, envelope: Envelope, names: Sequence[Recipient], wall: float) -> bytes | None:
+        """Tell the sender of a message just taken in that these names of it were replaced by others (RFC 3461 5.2.7.3):
+        those that ask to be told of a success. Waits. None: nobody is told, or the machine is short.
+
+        To be called when the message is committed and before its 250: a sender that gets none sends again, and hears of
+        that message.
+        """
+        rows = [Ended(name, _EXPANDED, tried=False) for name in names if wants(name, "SUCCESS")]
+        if not rows or not envelope.sender or not self._bounce.send:
+            return None
+        fresh = self._intake.fresh_ident()
+        notice = Notice(ident, envelope, self._hostname, fresh, wall, self._head(ident, envelope), self._bounce.return_)
+        letter, octets = report.expanded(notice, rows)
+        try:
+            return self._intake.accept(letter, b"", octets, ident=fresh)
+        except MachineShort:
+            return None
 
     def _write(
         self,
@@ -110,14 +136,22 @@ class Notices:
             return None
         return fresh
 
-    def _head(self, ident: bytes) -> bytes:
+    def _head(self, ident: bytes, envelope: Envelope) -> bytes:
         """The beginning of the original; nothing when it cannot be read: the notice matters more. May wait."""
-        if self._bounce.return_ == "nothing":
+        if self._bounce.return_ == "nothing" and not envelope.ret:
             return b""
         try:
             return self._store.head(ident, _HEAD)
         except (SpoolDamaged, MachineShort):
             return b""
+
+
+def _row(envelope: Envelope, position: int, outcome: Outcome, *, expired: bool = False) -> Ended:
+    action = Action.FAILED
+    if isinstance(outcome, Delivered):
+        action = Action.DELIVERED if outcome.duty is Duty.DELIVERED else Action.RELAYED
+    tried = outcome.phase is not Phase.QUEUE
+    return Ended(envelope.recipients[position], outcome.reply, outcome.host, expired, action, tried)
 
 
 def _untold(state: State, envelope: Envelope, waiting: Sequence[tuple[int, Deferred]]) -> list[tuple[int, Deferred]]:

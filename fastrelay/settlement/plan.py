@@ -22,8 +22,8 @@ _AT_HOME = frozenset({Phase.QUEUE, Phase.ROUTE})  # where no host of the site wa
 
 
 class End(NamedTuple):
-    """A recipient that will not get the message. position: in the envelope. status: FAILED, or EXPIRED when only time
-    ran out."""
+    """A recipient with which this is over. position: in the envelope. status: FAILED, EXPIRED when only time ran out,
+    DELIVERED where the sender is to be told of that."""
 
     position: int
     outcome: Outcome
@@ -33,7 +33,7 @@ class End(NamedTuple):
 class Plan(NamedTuple):
     """due: wall seconds of the next attempt for those who wait. attempted: it was one, to be counted."""
 
-    delivered: list[tuple[int, Outcome]]
+    delivered: list[tuple[int, Delivered]]
     waiting: list[tuple[int, Deferred]]
     ended: list[End]
     due: float = 0.0
@@ -52,7 +52,7 @@ def decide(
     indices: Sequence[int], outcomes: Sequence[Outcome], attempts: int, expires: float, at: Sides, retry: Retry
 ) -> Plan:
     """indices, attempts (before this one), expires (monotonic): the item's. outcomes: one per index, in order."""
-    delivered: list[tuple[int, Outcome]] = []
+    delivered: list[tuple[int, Delivered]] = []
     waiting: list[tuple[int, Deferred]] = []
     ended: list[End] = []
     for index, outcome in zip(indices, outcomes, strict=True):

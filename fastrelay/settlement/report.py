@@ -1,208 +1,238 @@
-"""The notices we write: a bounce when recipients have failed or expired, one notice when they are late. Pure.
+"""The notices we write: what became of recipients, that they are late, or that a name stands for several. Pure.
 
-A multipart/report (RFC 6522) of a text for people, message/delivery-status (RFC 3464) for machines, and the header of
+A multipart/report (RFC 6522) of a text for people, message/delivery-status (status.py) for machines, and the header of
 the original. From the null sender, `Auto-Submitted: auto-replied` (RFC 3834), so nothing answers it.
 
-Whatever a peer or a client said stands in it: reply texts, host names, addresses, header lines. Each value is one
-line of visible ASCII, cut to a length, before it is written; nobody outside can end a field, add one, or close a part
-(the boundary is made of our own fresh id). The octets of the whole are bounded by MAX_HEAD and, for each recipient,
-some 1.5 KB; the notice is 7-bit, so any next hop can take it.
+A notice is 7-bit, so that any next hop can take it: what is beyond ASCII in the text or in the original's header is
+quoted-printable, in the status as RFC 6533 folds it. Only where the sender's own address is beyond ASCII, and its mail
+needs SMTPUTF8 in any case, the notice is of that kind as well (message/global-delivery-status and -headers, RFC 6533).
+How much of the original goes back is for its sender to say (RET, RFC 3461 4.3), and for `bounce.return` where it did
+not; the whole only with a failure, and up to MAX_FULL.
+
+Nobody outside can end a field, add one, or close a part: each value is one line (status.line), and the boundary is made
+of our own fresh id. The octets of the whole are bounded by MAX_HEAD and, for each recipient, some 3 KB.
 """
 
+import quopri
+import re
 from collections.abc import Sequence
 from email.utils import formatdate
-from typing import Literal, NamedTuple
 
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.headers import header_end
-from fastrelay.mail.reply import Reply
+from fastrelay.settlement.status import (
+    MANY,
+    TEXT,
+    TEXT_MANY,
+    Action,
+    Ended,
+    Notice,
+    about_message,
+    about_recipients,
+    line,
+)
 
 MAX_HEAD = 64 * 1024  # octets of the original's header section sent back; Postfix bounce_size_limit is 50,000 for all
-MAX_FULL = 64 * 1024  # the whole original is sent back (`return = "full"`) when it is no larger
-_TEXT = 512  # characters of a reply: mail.state.LAST_REPLY_LIMIT, and RFC 5321 4.5.3.1.5 allows 512 a line
-_TEXT_MANY = 128  # the same in a notice about more than MANY recipients
-_MANY = 50
+MAX_FULL = 64 * 1024  # the whole original is sent back (RET=FULL, `return = "full"`) when it is no larger
 _LINE = 900  # octets of an original header line; RFC 5322 2.1.1 allows 998
+_MESSAGE_ID = re.compile(rb"(?:\A|\r\n)message-id[ \t]*:[ \t]*(<[!-;=?-~]{1,250}>)[ \t]*(?=\r\n)", re.IGNORECASE)
 
-
-class Ended(NamedTuple):
-    """One recipient of a notice. reply: the last word, the peer's or ours; host: who said it, "" = we.
-
-    expired: it failed because time ran out, and `reply` is only the last of many.
-    """
-
-    recipient: Recipient
-    reply: Reply
-    host: str = ""
-    expired: bool = False
-
-
-class Notice(NamedTuple):
-    """What all notices about one message share.
-
-    ident, envelope: of the original. hostname: ours. fresh: the id of the notice itself. now: wall seconds.
-    content: "headers" | "full" | "nothing" of the original to send back; head: its octets, as many as are at hand.
-    """
-
-    ident: bytes
-    envelope: Envelope
-    hostname: str
-    fresh: bytes
-    now: float
-    head: bytes = b""
-    content: Literal["headers", "full", "nothing"] = "headers"
-
-
-def wants(recipient: Recipient, event: Literal["FAILURE", "DELAY"]) -> bool:
-    """Whether the sender asked to be told (RFC 3461 4.1): not saying anything means both."""
-    return not recipient.notify or event in recipient.notify.upper().split(",")
-
-
-def bounce(notice: Notice, ended: Sequence[Ended]) -> tuple[Envelope, bytes]:
-    """The notice that these recipients will not get the message."""
-    words = [
-        f"This is the mail relay at {_line(notice.hostname)}.",
-        "",
+_SUBJECTS = (  # of a notice that tells of several actions, the first of these
+    (Action.FAILED, "Undelivered mail returned to sender"),
+    (Action.DELAYED, "Delayed mail (still being tried)"),
+    (Action.RELAYED, "Mail relayed"),
+    (Action.DELIVERED, "Mail delivered"),
+    (Action.EXPANDED, "Mail sent on to several recipients"),
+)
+_WORDS = {
+    Action.FAILED: (
         "Your message could not be delivered to the recipients below. It will not be",
         "tried again. What the last server said stands beneath each address.",
-    ]
-    return _report(notice, ended, "Undelivered mail returned to sender", words, "failed", 0.0)
-
-
-def delayed(notice: Notice, late: Sequence[Ended], until: float) -> tuple[Envelope, bytes]:
-    """The notice that these recipients have not got it yet; it is tried until `until` (wall seconds)."""
-    words = [
-        f"This is the mail relay at {_line(notice.hostname)}.",
-        "",
+    ),
+    Action.DELAYED: (
         "Your message has not yet been delivered to the recipients below. You need not",
-        f"send it again: it will be tried until {formatdate(until)}.",
-    ]
-    return _report(notice, late, "Delayed mail (still being tried)", words, "delayed", until)
+        "send it again: it will be tried until {until}.",
+    ),
+    Action.RELAYED: (
+        "Your message was handed on for the recipients below, to a server that does not",
+        "tell of deliveries. You may hear no more of it.",
+    ),
+    Action.DELIVERED: ("Your message was delivered to the recipients below.",),
+    Action.EXPANDED: (
+        "The names below stand for several recipients, and your message was sent on to",
+        "each of them. No notice tells of whom it reaches.",
+    ),
+}
 
 
-def _report(
-    notice: Notice, ended: Sequence[Ended], subject: str, words: list[str], action: str, until: float
-) -> tuple[Envelope, bytes]:
+def ended(notice: Notice, rows: Sequence[Ended]) -> tuple[Envelope, bytes]:
+    """What became of these recipients: they will not get the message, or have it."""
+    return _report(notice, rows, 0.0)
+
+
+def delayed(notice: Notice, rows: Sequence[Ended], until: float) -> tuple[Envelope, bytes]:
+    """These recipients have not got it yet; it is tried until `until` (wall seconds)."""
+    return _report(notice, [one._replace(action=Action.DELAYED) for one in rows], until)
+
+
+def expanded(notice: Notice, rows: Sequence[Ended]) -> tuple[Envelope, bytes]:
+    """These names were replaced by others when the message came in (RFC 3461 5.2.7.3)."""
+    return _report(notice, [one._replace(action=Action.EXPANDED) for one in rows], 0.0)
+
+
+def _report(notice: Notice, rows: Sequence[Ended], until: float) -> tuple[Envelope, bytes]:
     original = notice.envelope
-    host = _line(notice.hostname)
+    utf8 = not original.sender.isascii()
+    host = line(notice.hostname)
     mark = f"={notice.fresh.hex()}="  # "=" stands in no quoted-printable or base64 body by chance; the id is ours alone
-    limit = _TEXT if len(ended) <= _MANY else _TEXT_MANY
+    actions = {one.action for one in rows}
+    kind, eight = ("global-delivery-status", ["Content-Transfer-Encoding: 8bit"]) if utf8 else ("delivery-status", [])
     out = [
         f"From: Mail relay <MAILER-DAEMON@{host}>",
-        f"To: <{_line(original.sender)}>",
-        f"Subject: {subject}",
+        f"To: <{line(original.sender, utf8=utf8)}>",
+        f"Subject: {next(subject for action, subject in _SUBJECTS if action in actions)}",
         f"Date: {formatdate(notice.now)}",
         f"Message-ID: <{notice.fresh.hex()}@{host}>",
+        *_references(notice.head),
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type=delivery-status; boundary="{mark}"',
+        f'Content-Type: multipart/report; report-type={kind}; boundary="{mark}"',
+        *eight,
         "",
         "This is a delivery status notice in MIME format.",
         "",
         f"--{mark}",
-        "Content-Type: text/plain; charset=us-ascii",
+        *_for_people(notice, rows, until, utf8=utf8),
+        f"--{mark}",
+        f"Content-Type: message/{kind}",
+        *eight,
         "",
-        *words,
+        *about_message(notice, utf8=utf8),
+        *about_recipients(rows, notice.now, until, utf8=utf8),
+        "",
+        *_original(notice, mark, failed=Action.FAILED in actions, utf8=utf8),
+        f"--{mark}--",
         "",
     ]
-    for one in ended[:_MANY]:
-        out += [f"<{_line(one.recipient.address)}>:", *_wrapped(_said(one, limit)), ""]
-    if len(ended) > _MANY:
-        out += [f"and {len(ended) - _MANY} more, listed in the next part.", ""]
-    out += [f"--{mark}", "Content-Type: message/delivery-status", "", f"Reporting-MTA: dns; {host}"]
-    if original.envid:
-        out.append(f"Original-Envelope-Id: {_line(original.envid)}")
-    out += [f"X-Fastrelay-Queue-ID: {notice.ident.hex()}", f"Arrival-Date: {formatdate(original.created)}"]
-    for one in ended:
-        out += _fields(one, action, limit, notice.now, until)
-    out += ["", *_original(notice, mark), f"--{mark}--", ""]
-    octets = "\r\n".join(out).encode("ascii", "replace")
-    return Envelope("", (Recipient(original.sender, notify="NEVER"),), notice.now, size=len(octets)), octets
+    octets = "\r\n".join(out).encode("utf-8", "surrogateescape")
+    letter = Envelope(
+        "",
+        (Recipient(original.sender, notify="NEVER"),),
+        notice.now,
+        size=len(octets),
+        body="8BITMIME" if utf8 else "7BIT",
+        smtputf8=utf8,
+    )
+    return letter, octets
 
 
-def _fields(one: Ended, action: str, limit: int, now: float, until: float) -> list[str]:
-    """The fields of one recipient (RFC 3464 2.3), with the empty line before them."""
-    out = [""]
-    if one.recipient.orcpt:
-        kind, semicolon, address = one.recipient.orcpt.partition(";")
-        out.append(f"Original-Recipient: {_line(kind if semicolon else 'rfc822')}; {_line(address or kind)}")
-    out += [
-        f"Final-Recipient: rfc822; {_line(one.recipient.address)}",
-        f"Action: {action}",
-        f"Status: {status_of(one, action)}",
-    ]
-    if one.host:
-        out.append(f"Remote-MTA: dns; {_line(one.host)}")
-    if one.reply.code:
-        out.append(f"Diagnostic-Code: smtp; {_line(str(one.reply), limit)}")
-    out.append(f"Last-Attempt-Date: {formatdate(now)}")
-    if until:
-        out.append(f"Will-Retry-Until: {formatdate(until)}")
-    return out
+def _references(head: bytes) -> list[str]:
+    """The original by its Message-ID, so that the notice stands beside it (RFC 3834 3.1.6)."""
+    found = _MESSAGE_ID.search(head, 0, header_end(head))
+    if found is None:
+        return []
+    name = found[1].decode("ascii")
+    return [f"In-Reply-To: {name}", f"References: {name}"]
 
 
-def status_of(one: Ended, action: str) -> str:
-    """The enhanced code (RFC 3463) a machine reads: its class always agrees with `action`."""
-    wanted = "5" if action == "failed" else "4"
-    if one.expired:
-        return f"{wanted}.4.7"  # delivery time expired
-    parts = one.reply.enhanced.split(".")
-    if len(parts) == 3 and all(part.isdecimal() and part.isascii() and len(part) <= 3 for part in parts):
-        return f"{wanted}.{int(parts[1])}.{int(parts[2])}"
-    return f"{wanted}.0.0"
+# -- the text -----------------------------------------------------------------------------------------------------
+
+
+def _for_people(notice: Notice, rows: Sequence[Ended], until: float, *, utf8: bool) -> list[str]:
+    """The first part: its header, an empty line, its lines."""
+    limit = TEXT if len(rows) <= MANY else TEXT_MANY
+    text = [f"This is the mail relay at {line(notice.hostname)}.", ""]
+    for action in Action:
+        those = [one for one in rows if one.action is action]
+        if not those:
+            continue
+        text += [*(words.format(until=formatdate(until)) for words in _WORDS[action]), ""]
+        for one in those[:MANY]:
+            said = _wrapped(_said(one, limit)) if action is not Action.EXPANDED else []
+            text += [f"<{line(one.recipient.address, utf8=True)}>{':' if said else ''}", *said, ""]
+        if len(those) > MANY:
+            text += [f"and {len(those) - MANY} more, listed in the next part.", ""]
+    if all(map(str.isascii, text)):
+        return ["Content-Type: text/plain; charset=us-ascii", "", *text]
+    kind = "Content-Type: text/plain; charset=utf-8"
+    if utf8:
+        return [kind, "Content-Transfer-Encoding: 8bit", "", *text]
+    return [kind, "Content-Transfer-Encoding: quoted-printable", "", *_quoted(text)]
 
 
 def _said(one: Ended, limit: int) -> str:
-    who = f"{_line(one.host)} said: " if one.host else ""
-    said = _line(str(one.reply) if one.reply.code else one.reply.text, limit)
+    who = f"{line(one.host)} said: " if one.host else ""
+    said = line(str(one.reply) if one.reply.code else one.reply.text, limit, utf8=True)
     if one.expired:
         return f"delivery time expired; last: {who}{said}"
     return f"{who}{said}"
 
 
-def _original(notice: Notice, mark: str) -> list[str]:
+def _wrapped(text: str, width: int = 76) -> list[str]:
+    """`text` in lines of about `width`, indented, for people."""
+    lines: list[str] = []
+    head = ""
+    for word in text.split(" "):
+        if head and len(head) + len(word) >= width:
+            lines.append(f"    {head}")
+            head = word
+        else:
+            head = f"{head} {word}" if head else word
+    return [*lines, f"    {head}"]
+
+
+def _quoted(lines: Sequence[str]) -> list[str]:
+    """The lines in quoted-printable (RFC 2045 6.7), by the library."""
+    octets = quopri.encodestring("\n".join(lines).encode("utf-8"))
+    return octets.decode("ascii").split("\n")
+
+
+# -- the original -------------------------------------------------------------------------------------------------
+
+
+def _original(notice: Notice, mark: str, *, failed: bool, utf8: bool) -> list[str]:
     """The last part: the original, or its header, or nothing."""
-    if notice.content == "nothing" or not notice.head:
-        return []
+    wanted = {"FULL": "full", "HDRS": "headers"}.get(notice.envelope.ret.upper(), notice.content)
     octets = notice.head
-    asked = notice.envelope.ret.upper()
-    if notice.content == "full" and asked != "HDRS" and _fits(octets, notice.envelope.size):
-        return [f"--{mark}", "Content-Type: message/rfc822", "", octets.decode("ascii").removesuffix("\r\n")]
-    head = octets[: header_end(octets)][:MAX_HEAD]
-    lines = [_line(line.decode("ascii", "replace"), _LINE, tab=True) for line in head.split(b"\r\n")]
-    return [f"--{mark}", "Content-Type: text/rfc822-headers", "", *[line for line in lines if line.strip()], ""]
+    if wanted == "nothing" or not octets:
+        return []
+    if failed and wanted == "full" and _fits(octets, notice.envelope.size, utf8=utf8):
+        whole = octets.decode("utf-8", "surrogateescape")
+        if octets.isascii():
+            return [f"--{mark}", "Content-Type: message/rfc822", "", whole]
+        return [f"--{mark}", "Content-Type: message/global", "Content-Transfer-Encoding: 8bit", "", whole]
+    head, beyond = _read(octets[: header_end(octets)][:MAX_HEAD])
+    lines = [line(one, _LINE, tab=True, utf8=beyond) for one in head.split("\r\n")]
+    lines = [one for one in lines if one.strip()]
+    if not beyond:
+        return [f"--{mark}", "Content-Type: text/rfc822-headers", "", *lines, ""]
+    coding, lines = ("8bit", lines) if utf8 else ("quoted-printable", _quoted(lines))
+    return [
+        f"--{mark}",
+        "Content-Type: message/global-headers",
+        f"Content-Transfer-Encoding: {coding}",
+        "",
+        *lines,
+        "",
+    ]
 
 
-def _fits(octets: bytes, size: int) -> bool:
-    """The whole message is at hand, small, 7-bit, and of lines that any server takes."""
+def _read(head: bytes) -> tuple[str, bool]:
+    """The header as text; does it go beyond ASCII in UTF-8? In what is no UTF-8 no octet beyond ASCII is kept."""
+    if not head.isascii():
+        try:
+            return head.decode("utf-8"), True
+        except UnicodeDecodeError:
+            pass
+    return head.decode("ascii", "replace"), False
+
+
+def _fits(octets: bytes, size: int, *, utf8: bool) -> bool:
+    """The whole message is at hand, small, of lines that any server takes, and 7-bit where the notice has to be."""
     return (
         size == len(octets) <= MAX_FULL
-        and octets.isascii()
+        and (utf8 or octets.isascii())
         and b"\0" not in octets
         and octets.endswith(b"\r\n")
         and max(map(len, octets.split(b"\r\n"))) <= 998
     )
-
-
-_PLAIN = {**dict.fromkeys(range(32), "?"), 127: "?"}
-_PLAIN_BUT_TAB = {n: c for n, c in _PLAIN.items() if n != 9}
-
-
-def _line(text: str, limit: int = _TEXT, *, tab: bool = False) -> str:
-    """`text` as one line of visible ASCII, at most `limit` characters: it can stand in any field."""
-    if len(text) > limit:
-        text = text[: limit - 3] + "..."
-    return text.translate(_PLAIN_BUT_TAB if tab else _PLAIN).encode("ascii", "replace").decode("ascii")
-
-
-def _wrapped(text: str, width: int = 76) -> list[str]:
-    """`text` in lines of about `width`, indented, for people."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        if line and len(line) + len(word) >= width:
-            lines.append(f"    {line}")
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, f"    {line}"]

@@ -7,6 +7,8 @@ Promises
 - A recipient that fails or expires is closed in one batch with the notice to its sender (notices.py). While that batch
   cannot be written the recipient stays open and the item comes again in SHORT seconds. Where nobody is told, the event
   line alone tells of its end.
+- So is one of whose delivery the sender asked to be told, by us (mail.outcome.Duty). But where that batch cannot be
+  written it is closed all the same and the notice is lost, as its event line says: better than the message twice.
 - A damaged message is held, with its recipients visible, and never sent.
 
 Waits only for a notice. What an attempt says of the site goes into the window of its lane (schedule/window.py); a site
@@ -19,7 +21,7 @@ from collections.abc import Callable, Sequence
 from fastrelay.config import Config
 from fastrelay.errors import SpoolDamaged
 from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
+from fastrelay.mail.outcome import Deferred, Delivered, Duty, Outcome, Phase, Scope
 from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.metrics import Counts, SiteCounts
 from fastrelay.runtime import clock as runtime_clock
@@ -31,6 +33,7 @@ from fastrelay.settlement.plan import End, Plan, Sides
 
 SHORT = 60.0  # seconds until a notice the disk did not take is tried again; the disk itself is tried once a second
 _DELIVERED = Status.DELIVERED
+_PASSED = Duty.PASSED
 
 
 class Settle:
@@ -58,6 +61,11 @@ class Settle:
         self._chance = chance
 
     # -- the face -------------------------------------------------------------------------------------------------
+
+    def renew(self, config: Config) -> None:
+        """A reload: [retry], [bounce] and our name are these from the next outcome on."""
+        self._retry = config.retry
+        self._notices.renew(config)
 
     def settle(self, item: Item, outcomes: Sequence[Outcome], road: Road | None = None) -> None:
         """Write down what became of the item's recipients: one outcome for each, in order. May wait for a notice.
@@ -129,8 +137,16 @@ class Settle:
             self._schedule.done(item)  # removed meanwhile
             return
         state = store.state(ident)
-        changes: list[tuple[int, int | Waiting]] = [(position, _DELIVERED) for position, _ in plan.delivered]
-        told: list[End] = []
+        told = [
+            End(position, outcome, _DELIVERED)
+            for position, outcome in plan.delivered
+            if outcome.duty is not _PASSED and not notices.why_silent(envelope, position, "SUCCESS")
+        ]
+        delivered = plan.delivered
+        if told:
+            apart = {end.position for end in told}
+            delivered = [one for one in delivered if one[0] not in apart]
+        changes: list[tuple[int, int | Waiting]] = [(position, _DELIVERED) for position, _ in delivered]
         untold: list[tuple[End, str]] = []
         for end in plan.ended:
             why = notices.why_silent(envelope, end.position)
@@ -149,13 +165,13 @@ class Settle:
         site = item.route.site if item.route is not None else ""
         lines = Lines(self._log, item, envelope, site, wall, attempts, road)
         row = self._counts.sites[site]
-        self._say(lines, row, plan, wall - envelope.created)
+        self._say(lines, row, delivered, plan, wall - envelope.created)
         for end, why in untold:
             self._say_end(lines, row, end, why)
         still_open = [position for position, _ in plan.waiting]
         due = plan.due
         if told and not self._tell(ident, envelope, told, lines, row, wall):
-            still_open += [end.position for end in told]
+            still_open += [end.position for end in told if end.status is not _DELIVERED]
             due = due or wall + SHORT
         if plan.waiting:
             notices.delay(ident, envelope, plan.waiting, wall)
@@ -167,22 +183,33 @@ class Settle:
     def _tell(
         self, ident: bytes, envelope: Envelope, ends: Sequence[End], lines: Lines, row: SiteCounts, wall: float
     ) -> bool:
-        """Close recipients together with the notice to the sender. False: they stay open."""
+        """Close recipients together with the notice to the sender. False: those who have not got it stay open."""
         fresh = self._notices.end(ident, envelope, ends, wall)
         if fresh is not None:
             for end in ends:
-                self._say_end(lines, row, end, fresh.hex())
+                self._say_end(lines, row, end, fresh.hex(), wall - envelope.created)
             return True
-        row.deferred += len(ends)
+        have_it = [end for end in ends if end.status is _DELIVERED]
+        if have_it and self._store.envelope(ident) is not None:
+            changes = [(end.position, _DELIVERED) for end in have_it]
+            self._store.record(ident, plans.changed(self._store.state(ident), changes))
+        for end in have_it:
+            self._say_end(lines, row, end, "not stored: the machine is short", wall - envelope.created)
         for end in ends:
-            lines.write("TransientFailure", end.position, end.outcome, notice="not stored yet: the machine is short")
+            if end.status is not _DELIVERED:
+                row.deferred += 1
+                lines.write(
+                    "TransientFailure", end.position, end.outcome, notice="not stored yet: the machine is short"
+                )
         return False
 
-    def _say(self, lines: Lines, row: SiteCounts, plan: Plan, age: float) -> None:
+    def _say(
+        self, lines: Lines, row: SiteCounts, delivered: Sequence[tuple[int, Delivered]], plan: Plan, age: float
+    ) -> None:
         """Lines and counts of those who have it, and of those who wait. age: seconds since the message came."""
-        if plan.delivered:
-            row.delivered += len(plan.delivered)
-            for position, outcome in plan.delivered:
+        if delivered:
+            row.delivered += len(delivered)
+            for position, outcome in delivered:
                 self._counts.delivery_seconds.observe(age)
                 lines.write("Delivery", position, outcome)
         if plan.attempted:
@@ -191,9 +218,13 @@ class Settle:
                 self._counts.possibly_duplicate += waiting.uncertain
                 lines.write("TransientFailure", position, waiting)
 
-    def _say_end(self, lines: Lines, row: SiteCounts, end: End, notice: str) -> None:
+    def _say_end(self, lines: Lines, row: SiteCounts, end: End, notice: str, age: float = 0.0) -> None:
         outcome = end.outcome
-        if end.status is Status.EXPIRED:
+        if end.status is _DELIVERED:
+            row.delivered += 1
+            self._counts.delivery_seconds.observe(age)
+            lines.write("Delivery", end.position, outcome, notice=notice)
+        elif end.status is Status.EXPIRED:
             row.expired += 1
             self._counts.possibly_duplicate += isinstance(outcome, Deferred) and outcome.uncertain
             lines.write_expired(end.position, outcome, notice=notice)
