@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from fastrelay.config import Delivery
 from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection
-from fastrelay.delivery.fitting import EIGHTBIT, misfit
+from fastrelay.delivery.fitting import EIGHTBIT, Misfit, fit
 from fastrelay.delivery.hosts import Place
 from fastrelay.delivery.idle import satisfies
 from fastrelay.delivery.pool import Pool
@@ -37,7 +37,8 @@ class Carrier:
     """One per runner; used by one task.
 
     connection: the one the last `deliver` used, closed or not; None when it got none. connect_seconds: what that
-    delivery waited for a place and a connection; transmit_seconds: for its transactions.
+    delivery waited for a place and a connection; transmit_seconds: for its transactions. converted: its content went
+    out as 7-bit MIME, for a host that takes no other.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Carrier:
         "_under_way",
         "connect_seconds",
         "connection",
+        "converted",
         "transmit_seconds",
     )
 
@@ -60,6 +62,7 @@ class Carrier:
         self._outcomes: dict[int, Outcome] = {}  # of the delivery under way, by index
         self._under_way: Sequence[int] = ()  # indices of the transaction under way
         self.connection: Connection | None = None
+        self.converted = False
         self.connect_seconds = 0.0
         self.transmit_seconds = 0.0
 
@@ -97,6 +100,7 @@ class Carrier:
         """
         self.transmit_seconds = 0.0
         self.connection = None
+        self.converted = False
         self._under_way = ()
         try:
             return self._attempt(demand, route, envelope, indices, parts, now)
@@ -162,17 +166,20 @@ class Carrier:
             most = settings.recipients_per_transaction
             offered = connection.client.offer.recipients
             chunk = pending[: min(most, offered) if offered else most]
-            recipients = [envelope.recipients[index].address for index in chunk]
-            refusal = misfit(connection.client.offer, envelope, recipients, parts, size, connection.host)
-            if refusal is not None:
+            recipients: Sequence[str] = [envelope.recipients[index].address for index in chunk]
+            sender, content, octets = envelope.sender, parts, size
+            fitted = fit(connection.client.offer, envelope, recipients, parts, size, connection.host, settings)
+            if isinstance(fitted, Misfit):
                 place = connection.place
-                outcome = self._pool.dialer.classify(Phase.MAIL, refusal.reply, place.name, place.address)
-                befallen = {chunk[position] for position in refusal.positions}
+                outcome = self._pool.dialer.classify(Phase.MAIL, fitted.reply, place.name, place.address)
+                befallen = {chunk[position] for position in fitted.positions}
                 outcomes.update(dict.fromkeys(befallen, outcome))
                 pending[: len(chunk)] = [index for index in chunk if index not in befallen]
                 continue
+            if fitted is not None:
+                sender, recipients, content, octets, self.converted = fitted
             self._under_way = chunk
-            weighed = self._transact(connection, envelope, recipients, parts, size)
+            weighed = self._transact(connection, envelope, sender, recipients, content, octets)
             self._under_way = ()
             outcomes.update(zip(chunk, weighed.outcomes, strict=False))
             pending[: len(chunk)] = [chunk[position] for position in weighed.again]
@@ -187,14 +194,20 @@ class Carrier:
         return [outcomes[index] for index in indices]
 
     def _transact(
-        self, connection: Connection, envelope: Envelope, recipients: Sequence[str], parts: Sequence[bytes], size: int
+        self,
+        connection: Connection,
+        envelope: Envelope,
+        sender: str,
+        recipients: Sequence[str],
+        parts: Sequence[bytes],
+        size: int,
     ) -> Weighed:
         reused = not connection.is_fresh
         if reused:
             self._pool.counts.connection_reuse += 1
         began = self._now()
         trouble = connection.transact(
-            envelope.sender,
+            sender,
             recipients,
             parts,
             size=size,

@@ -2,7 +2,7 @@
 
 Fields as eventlog.py names them. Those of the message and of the attempt are the same for all recipients of an item and
 made once. delays: before the queue (from 354 to the dot), in the queue, connecting, transmitting; seconds. `notice`, in
-Bounce and Expiration: id of the notice to the sender, or why there is none.
+Bounce and Expiration, and in Delivery where one was asked for: id of the notice to the sender, or why there is none.
 """
 
 from typing import Any
@@ -57,6 +57,8 @@ class Lines:
             connection = road.connection
             if connection is not None:
                 fields["source_address"] = connection.local_address
+                if road.converted:
+                    fields["converted"] = "7bit"
                 version = connection.tls_version
                 if version:
                     fields["tls_protocol_version"] = version

@@ -44,6 +44,7 @@ class Hands:
         self.house = house
         self.connection: object = None
         self.connect_seconds = self.transmit_seconds = self.progress = 0.0
+        self.converted = False
         self.rested = 0
         self.closed = False
         self.doubt: list[Outcome | None] | None = None

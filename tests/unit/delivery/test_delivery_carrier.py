@@ -634,3 +634,50 @@ def recipients_of_contents(lines: list[str]) -> list[str]:
         elif line == "<content>":
             found += named
     return found
+
+
+# -- made to fit ------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_without_8bitmime_gets_7_bit_content_and_it_is_told() -> None:
+    road = ShortRoad()
+    road.wire.hosts["192.0.2.1"] = [{"extensions": ("PIPELINING", "SIZE 10000")}]
+    carrier, way = road.carrier(), road.way()
+    message = an_envelope(2, body="8BITMIME")
+    parts = [PARTS[0], "Subject: hello\r\n\r\nGrüße an alle, die das lesen\r\n".encode()]
+    outcomes = carrier.deliver(way.demand, way.route, message, range(2), parts, road.clock.now())
+    assert shown(outcomes) == ["Delivered dot mx1"] * 2 and carrier.converted
+    (link,) = road.wire.links
+    written = b"".join(link.writes)
+    assert b"\r\n\r\nGr=C3=BC=C3=9Fe an alle" in written and written.isascii() and b"BODY=" not in written
+    told_size = int(written.partition(b"SIZE=")[2].partition(b"\r\n")[0])
+    assert told_size > sum(map(len, parts)), "of what is sent, not of what came in"
+    road.send(carrier, way)
+    assert not carrier.converted
+    ends_clean(road, carrier)
+
+
+def test_a_domain_beyond_ascii_is_named_by_its_a_labels_where_smtputf8_is_not_offered() -> None:
+    road = ShortRoad()
+    road.wire.hosts["192.0.2.1"] = [{"extensions": ("PIPELINING",)}]
+    carrier, way = road.carrier(), road.way()
+    message = Envelope("a@müller.example", (Recipient("b@bücher.example"),), 0.0, smtputf8=True)
+    carrier.deliver(way.demand, way.route, message, range(1), PARTS, road.clock.now())
+    assert road.wire.links[0].told[1:3] == [
+        "MAIL FROM:<a@xn--mller-kva.example>",
+        "RCPT TO:<b@xn--bcher-kva.example>",
+    ]
+    ends_clean(road, carrier)
+
+
+def test_addresses_beyond_ascii_go_as_they_are_where_smtputf8_is_offered() -> None:
+    road = ShortRoad()
+    carrier, way = road.carrier(), road.way()
+    message = Envelope("ä@müller.example", (Recipient("b@bücher.example"),), 0.0, smtputf8=True)
+    carrier.deliver(way.demand, way.route, message, range(1), PARTS, road.clock.now())
+    size = sum(map(len, PARTS))
+    assert road.wire.links[0].told[1:3] == [
+        f"MAIL FROM:<ä@müller.example> SIZE={size} SMTPUTF8",
+        "RCPT TO:<b@bücher.example>",
+    ]
+    ends_clean(road, carrier)

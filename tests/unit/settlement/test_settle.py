@@ -41,6 +41,7 @@ class Road:
     connection: Connection | None = Connection()
     connect_seconds = 0.25
     transmit_seconds = 0.5
+    converted = True
 
 
 class Settings:
@@ -139,6 +140,7 @@ def test_delivered_is_recorded_told_counted_and_forgotten() -> None:
         "num_attempts": 1,
         "session_id": "S1",
         "source_address": "192.0.2.99",
+        "converted": "7bit",
         "tls_protocol_version": "TLSv1.3",
         "tls_cipher": "TLS_AES_256_GCM_SHA384",
         "tls_verified": False,
