@@ -130,15 +130,9 @@ class EventLog:
         self._wall = wall or clock.wall
         self._level = _LEVELS[log.level]
         self._waits = log.on_full == "wait"
-        self._path = "" if log.events in ("stdout", "none") else log.events
-        self._opened = False
-        if log.events == "stdout":
-            self._fd = 1
-        elif log.events == "none":
-            self._fd = -1
-        else:
-            self._fd = _open(self._path)
-            self._opened = True
+        self._path = _path_of(log)
+        self._fd = open_events(log)
+        self._opened = bool(self._path)
         self._events = LineWriter(self._fd, BUFFER, self._dropped_line, self._failed)
         self._notes = LineWriter(2, NOTES, lambda count: b"(%d lines lost)\n" % count)
 
@@ -180,6 +174,19 @@ class EventLog:
         os.dup2(fresh, self._fd, inheritable=False)
         os.close(fresh)
 
+    def renew(self, log: Log, fd: int) -> None:
+        """A reload: as `log` says from now on. fd: what `open_events(log)` gave; ours now."""
+        path, opened, old = self._path, self._opened, self._fd
+        self._level = _LEVELS[log.level]
+        self._waits = log.on_full == "wait"
+        self._path = _path_of(log)
+        self._opened = bool(self._path)
+        if opened and self._opened and old >= 0 and path == self._path:
+            os.close(fd)  # the same file, open already
+            return
+        self._fd = fd
+        self._events.redirect(fd, _closed if opened else _kept)
+
     def flush(self) -> None:
         """Hand what has gathered to the thread now."""
         self._events.flush()
@@ -205,6 +212,27 @@ class EventLog:
     def _failed(self, error: OSError) -> None:
         where = self._path or "stdout"
         os.write(2, f"error {self.name}: event log {where}: {error.strerror}; trying again\n".encode())
+
+
+def open_events(log: Log) -> int:
+    """A descriptor for the lines `log` asks for, 1 for stdout, -1 for none. ConfigError: the file cannot be opened."""
+    path = _path_of(log)
+    if path:
+        return _open(path)
+    return 1 if log.events == "stdout" else -1
+
+
+def _path_of(log: Log) -> str:
+    return "" if log.events in ("stdout", "none") else log.events
+
+
+def _kept(fd: int) -> None:
+    """stdout stays open: it is everybody's."""
+
+
+def _closed(fd: int) -> None:
+    with contextlib.suppress(OSError):  # its last lines are written; the kernel's complaint changes nothing
+        os.close(fd)
 
 
 def _open(path: str) -> int:

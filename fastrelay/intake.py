@@ -87,6 +87,10 @@ class Intake:
         self.check_room = store.check_room  # MachineShort when a message of `size` octets (0 = unknown) is too much now
         self.draft = store.draft  # a place for content that does not come in one piece
 
+    def renew(self, expire: float) -> None:
+        """A reload: messages that come from now on are tried for so long."""
+        self._expire = expire
+
     def accept(
         self,
         envelope: Envelope,

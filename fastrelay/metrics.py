@@ -84,6 +84,11 @@ class _Sites(dict[str, SiteCounts]):
         super().__init__((name, SiteCounts()) for name in names)
         self._other = self.setdefault(OTHER, SiteCounts())
 
+    def know(self, names: Iterable[str]) -> None:
+        """A reload: these have rows of their own too; one that is configured no more keeps what it counted."""
+        for name in names:
+            self.setdefault(name, SiteCounts())
+
     def __missing__(self, name: str) -> SiteCounts:
         return self._other
 

@@ -112,6 +112,7 @@ class Relay:
             scheduler.next, self.attempt, make_carrier, self._sending.__contains__, settings_of, now=now
         )
         self._demands: dict[str, tuple[Route, Demand]] = {}
+        self._renewed = False
         self._draining = False
         self._errands = errands = Errands(scheduler, router, settle, now)
         scheduler.attach(
@@ -185,7 +186,7 @@ class Relay:
         now = self._now()
         route = item.route
         assert route is not None
-        if route.expires <= now:
+        if route.expires <= now or (self._renewed and self._router.route_cached(item.domain, now) is not route):
             found = self._router.route_cached(item.domain, now) or self._router.route(item.domain)
             if not isinstance(found, Route):
                 return found
@@ -228,6 +229,11 @@ class Relay:
         self._store.release_body(item.ident)
 
     # -- the house --------------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """A reload: no route and no demand made before is used again, nor by what stands in a lane already."""
+        self._demands.clear()
+        self._renewed = True
 
     def tick(self, now: float) -> None:
         """Once a second. Never waits."""

@@ -8,36 +8,43 @@ Promises
   of the master: the same at once. Either way what rides is written and synced before the process ends.
 - A slot nobody holds is adopted by the least loaded worker (adoption.py).
 - A worker that cannot read all the mail of its slot ends, so that its successor does: none lies there unknown.
+- A reload (renewal.py) is prepared, then swapped in; a worker that could not swap ends, and its successor starts with
+  the new configuration.
 """
 
+import contextlib
 import enum
 import gc
 import os
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastrelay import config as configuration
-from fastrelay import metrics
+from fastrelay import metrics, renewal
 from fastrelay.adoption import Adoption
 from fastrelay.control import Control
 from fastrelay.control import Door as ControlDoor
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.pool import Pool
-from fastrelay.errors import FastrelayError, MachineShort
+from fastrelay.doors import Doors
+from fastrelay.errors import ConfigError, FastrelayError, MachineShort
 from fastrelay.eventlog import EventLog
 from fastrelay.intake import Intake
 from fastrelay.mail.ident import IdentSource, born
 from fastrelay.mail.route import LimitKey, Route
+from fastrelay.process import orders
 from fastrelay.process.heartbeat import Cell
 from fastrelay.process.seat import Seat
 from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.relay import Relay
+from fastrelay.renewal import Prepared, Rooms
 from fastrelay.routing import guard, resolver
 from fastrelay.routing.reverse import verified_name
 from fastrelay.routing.router import Router
@@ -58,6 +65,7 @@ LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is n
 TELL_EVERY = 10.0  # seconds between two lines about room at least: memory may come and go within one
 GRACE = 3600.0  # seconds in which nothing expires then
 LAST_CALL = 2.0  # seconds of drain_timeout kept for the spool's last sync
+LINGER = 3.0  # seconds a worker whose siblings go on lets short sessions come to their own end before it says 421
 
 
 class Ending(enum.Enum):
@@ -93,6 +101,9 @@ class Worker:
         self._told_at = -TELL_EVERY
         self._code = EXIT_OK
         self._sessions = 0
+        self._retiring = False  # siblings go on accepting
+        self._prepared: tuple[int, Prepared] | None = None
+        self._asked = (0, 0, 0, 0)  # what resolvers before this one were asked
         self._beaten = clock.now()
         self.counts = metrics.Counts(row.name for row in config.sites)
         self.log = EventLog(config.log, counts=self.counts, name=f"slot {slot.number}")
@@ -105,15 +116,16 @@ class Worker:
             SignalWatch(signal.SIGINT, lambda: self._end(Ending.QUICK)),
             SignalWatch(signal.SIGQUIT, lambda: self._end(Ending.QUICK)),
             SignalWatch(signal.SIGUSR1, self.log.reopen),
-            tasks.DescriptorWatch(seat.life_fd, lambda: self._end(Ending.QUICK)),
             tasks.DescriptorWatch(seat.ledger.eventfd, self._slot_freed),
         ]
-        settings_of = _settings(config)
+        self._life = tasks.DescriptorWatch(seat.life_fd, self._orphaned)
+        self._orders = tasks.DescriptorWatch(seat.control.fileno(), self._hear)
+        settings_of, set_settings = _settings(config)
         self.store = Store(slot, config.spool, config.limits, disk=disk, note=self.log.write, counts=self.counts)
         self.resolver = resolver.configured(config.dns)
         self.router = Router(config, self.resolver)
         dialer = Dialer(
-            config.delivery.hello or config.server.hostname,
+            renewal.hello_of(config),
             classify,
             guard.forbidden,
             tls.client_context(verify=False),
@@ -140,7 +152,9 @@ class Worker:
             settings_of,
             note=lambda ident: seat.page.note(Cell.SENDING, ident),
         )
-        self.doors = [self._door(listener, sock) for listener, sock in seat.listeners]
+        self.doors = Doors(self._door, lambda: self._config.server.drain_timeout)
+        self.doors.swap(self.doors.prepare(seat.listeners, config.server.hostname))
+        notices = Notices(self.store, self.intake, config)
         self.control = Control(
             slot.number,
             self.store,
@@ -149,15 +163,28 @@ class Worker:
             site_of=self._site_of,
             parts=self._parts(),
             loading=lambda: self.adoption.under_way or not self._loaded,
-            notices=Notices(self.store, self.intake, config),
+            notices=notices,
+        )
+        self._rooms = Rooms(
+            self.store,
+            self.intake,
+            self.scheduler,
+            self.router,
+            self.relay,
+            dialer,
+            self.log,
+            self.counts,
+            self.doors,
+            set_settings,
+            (settle, notices),
         )
 
-    def _door(self, listener: configuration.Listener, sock: Any) -> Door:
+    def _door(self, listener: configuration.Listener, sock: socket.socket, hostname: str) -> Door:
         shown = certificates.of_listener(listener, self.log.say)
         for line in shown.complaints(clock.wall()) if shown is not None else ():
             self.log.say("warning", line)
         return Door(
-            Policy(listener, self._config.server.hostname),
+            Policy(listener, hostname),
             [sock],
             self.intake,
             self._seat.ledger,
@@ -187,8 +214,7 @@ class Worker:
         self.store.recover()
         self._mind_the_clock()
         door = ControlDoor(self.control.answer, self._runtime_dir / f"slot-{self._slot.number:03d}.sock")
-        for one in self.doors:
-            one.open()
+        self.doors.open()
         self._seat.ready()
         tasks.spawn(self._load)
         self._ended.wait()
@@ -208,7 +234,14 @@ class Worker:
 
     def _drain(self, seconds: float) -> None:
         """Doors and lanes together, then the spool."""
-        parts: list[Callable[[float], object]] = [*(door.drain for door in self.doors), self.relay.drain]
+        self._hear()
+        if self._retiring and seconds:
+            self.doors.pause()
+            began = clock.now()
+            while self.doors.sessions and clock.now() - began < min(LINGER, seconds / 2):
+                tasks.sleep(0.02)
+            seconds -= clock.now() - began
+        parts: list[Callable[[float], object]] = [*(door.drain for door in self.doors.all), self.relay.drain]
         left = len(parts)
         over = tasks.Event()
 
@@ -281,10 +314,76 @@ class Worker:
         elif how is Ending.QUICK and self._ending is Ending.DRAIN:
             self._ending = how
             self.relay.cut()
-            for door in self.doors:
+            for door in self.doors.all:
                 door.cut()
 
+    # -- reload ---------------------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """The master's orders (process/orders.py)."""
+        while True:
+            try:
+                order = orders.receive(self._seat.control)
+            except BlockingIOError:
+                return
+            except OSError:
+                order = None
+            if order is None:
+                self._orders.close()  # life_fd tells of the same
+                return
+            self._obey(order)
+
+    def _obey(self, order: orders.Order) -> None:
+        if order.word == "retire":
+            self._retiring = True
+        elif order.word == "prepare" and order.config is not None:
+            self._forget()
+            try:
+                prepared = renewal.prepare(self._rooms, self._config, order.config, order.sockets)
+            except (ConfigError, MachineShort) as error:
+                self._answer("refused", order.serial, str(error))
+            else:
+                self._prepared = order.serial, prepared
+                self._answer("prepared", order.serial)
+        elif order.word == "forget":
+            self._forget()
+        elif order.word == "swap" and self._prepared is not None and self._prepared[0] == order.serial:
+            self._swap(self._prepared[1])
+            self._answer("swapped", order.serial)
+
+    def _answer(self, word: str, serial: int, text: str = "") -> None:
+        with contextlib.suppress(OSError):  # the master is gone, or will miss the answer
+            orders.send(self._seat.control, word, serial, text)
+
+    def _forget(self) -> None:
+        if self._prepared is not None:
+            renewal.forget(self._rooms, self._prepared[1])
+            self._prepared = None
+
+    def _swap(self, prepared: Prepared) -> None:
+        self._prepared = None
+        try:
+            renewal.swap(self._rooms, prepared, self.resolver)
+        except Exception as error:  # half a configuration is in force: a bug, and a new life has the whole
+            tasks.on_crash("Worker.swap", error)
+            self._start_over("cannot go over to the new configuration")
+            return
+        self._config = prepared.config
+        if prepared.resolver is not None:
+            self._asked = self._dns()
+            self.resolver = prepared.resolver
+
+    def _dns(self) -> tuple[int, int, int, int]:
+        """Questions answered since the start: hits, misses, negative, stale."""
+        now, before = self.resolver, self._asked
+        return (before[0] + now.hits, before[1] + now.misses, before[2] + now.negatives, before[3] + now.stales)
+
     # -- callbacks of the house -----------------------------------------------------------------------------------
+
+    def _orphaned(self) -> None:
+        """The master is gone. Its pipe stays readable: heard once, it is left alone."""
+        self._life.close()
+        self._end(Ending.QUICK)
 
     def _balance(self, change: int) -> bool:
         page = self._seat.page
@@ -332,15 +431,12 @@ class Worker:
         self.store.tick()
         if now - self._told_at >= TELL_EVERY:
             self._tell_of_room(now)
-        for door in self.doors:
-            door.tick()
+        self.doors.tick()
         counts.queue_messages = len(self.store)
         oldest = self.store.page(None, 1)
         counts.queue_oldest_seconds = max(0.0, clock.wall() - born(oldest[0])) if oldest else 0.0
         counts.orphans = self.scheduler.audit().orphans
-        served = self.resolver
-        counts.dns_hit, counts.dns_miss = served.hits, served.misses
-        counts.dns_negative, counts.dns_stale = served.negatives, served.stales
+        counts.dns_hit, counts.dns_miss, counts.dns_negative, counts.dns_stale = self._dns()
         self._exporter.flush()
         if self._loaded and self._ending is None:
             self.adoption.look(now)
@@ -367,12 +463,19 @@ class Worker:
                 self.log.say("info", "new mail is taken again")
 
 
-def _settings(config: configuration.Config) -> Callable[[str], configuration.Delivery]:
-    """Delivery settings in force by site name; one look-up, asked at every lease."""
-    rows = {row.name: row.delivery for row in config.sites}
+def _settings(
+    config: configuration.Config,
+) -> tuple[Callable[[str], configuration.Delivery], Callable[[configuration.Config], None]]:
+    """Delivery settings in force by site name, one look-up, asked at every lease; and how others come into force."""
+    rows: dict[str, configuration.Delivery] = {}
     default = config.delivery
 
     def settings_of(site: str) -> configuration.Delivery:
         return rows.get(site, default)
 
-    return settings_of
+    def put(config: configuration.Config) -> None:
+        nonlocal rows, default
+        rows, default = {row.name: row.delivery for row in config.sites}, config.delivery
+
+    put(config)
+    return settings_of, put

@@ -68,6 +68,11 @@ class Dialer:
         self.health = Health()
         self._turn = 0
 
+    def renew(self, hello: str, verifying: Mapping[str, ssl.SSLContext]) -> None:
+        """A reload: connections opened from now on. One being opened may still ask for authorities there were."""
+        self._hello = hello
+        self._verifying = {**self._verifying, **verifying}
+
     def open(self, place: Place, demand: Demand, settings: Delivery, *, exempt: bool) -> Connection | Outcome:
         """A connection ready for MAIL, or why there is none. May wait. exempt: the operator named this hop himself."""
         reason = "" if exempt else self._forbidden(place.address, allow_private=settings.allow_private)

@@ -92,6 +92,12 @@ class Door:
         self._stand = _Stand.SHUT
         self._stop_listening()
 
+    def retire(self) -> None:
+        """Accept nothing any more, the sockets are closed; sessions go on under the rules they began with."""
+        self.pause()
+        for listener in self._listeners:
+            listener.close()
+
     def drain(self, seconds: float) -> None:
         """May wait, `seconds` and a little: no new connection, 421 to who is idle, then to who has not finished."""
         self._stand = _Stand.CLOSING

@@ -60,7 +60,7 @@ class LineWriter:
         self._on_error = on_error  # called in the thread, once per row of failures
         self._gathered = bytearray()
         self._alarm: tasks.Alarm | None = None
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._queue: SimpleQueue[bytes | Callable[[], None] | None] = SimpleQueue()
         self._writer_thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._queued = 0  # octets taken: written by the loop only
@@ -102,6 +102,20 @@ class LineWriter:
         if self._gathered:
             self._queue.put(bytes(self._gathered))
             self._gathered.clear()
+
+    def redirect(self, fd: int, done: Callable[[int], object]) -> None:
+        """What is put from now on goes to `fd`. done(the one before) is called once nothing goes there any more, in the
+        thread; both stay the caller's."""
+
+        def turn() -> None:
+            old, self._fd = self._fd, fd
+            done(old)
+
+        if self._writer_thread is None:
+            turn()
+        else:
+            self.flush()
+            self._queue.put(turn)
 
     def close(self, seconds: float) -> bool:
         """Write what is left, for at most `seconds` (blocks the thread it is called on). True: everything is out."""
@@ -145,6 +159,9 @@ class LineWriter:
 
     def _run(self) -> None:
         while (octets := self._queue.get()) is not None:
+            if not isinstance(octets, bytes):
+                octets()
+                continue
             self._write(octets)
             self._written += len(octets)
 

@@ -124,6 +124,11 @@ class Lanes:
             lane = self._lanes[site] = Lane(site, fresh(self._settings_of(site).connections), now)
         return lane
 
+    def renew(self) -> None:
+        """The settings of sites have changed: every window stands under its limit as it is now."""
+        for lane in self._lanes.values():
+            lane.window = lane.window.limited(self._settings_of(lane.site).connections)
+
     def forget_idle(self, now: float) -> None:
         """Drop lanes that have nothing to do and nothing to remember."""
         patience = LANE_IDLE if len(self._lanes) <= IDLE_LANES else 0.0

@@ -189,6 +189,11 @@ class Scheduler:
         self._places.table.stop(item)
         self._orders.drop(item)
 
+    def renew(self, notice_left: float) -> None:
+        """A reload: the settings of sites have changed, and perhaps when senders are told."""
+        self._places.timers.notice_left = notice_left
+        self._places.lanes.renew()
+
     def tick(self, now: float) -> None:
         """Timers fire, chores go on, the patrol walks: a slice of it here, the rest `later`."""
         if self._patrol.is_due(now):

@@ -19,10 +19,14 @@ class Budget:
     __slots__ = ("_tight_at", "lent", "limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._tight_at = int(limit * _TIGHT)
         self.used = 0  # with what is lent
         self.lent = 0
+        self.renew(limit)
+
+    def renew(self, limit: int) -> None:
+        """Against another limit from now on; what is in use stays."""
+        self.limit = limit
+        self._tight_at = int(limit * _TIGHT)
 
     @property
     def tight(self) -> bool:

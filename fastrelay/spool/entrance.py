@@ -69,8 +69,6 @@ class Entrance:
         records: Records,
         look: Callable[[], None],
     ) -> None:
-        self._inline_limit = spool.inline_limit if memory is None else sys.maxsize
-        self._most = limits.max_queue_messages
         self._register = register
         self._bodies = bodies
         self._budget = budget
@@ -82,6 +80,12 @@ class Entrance:
         self._records = records
         self._look = look
         self.fresh: dict[bytes, Message] = {}
+        self.renew(spool, limits)
+
+    def renew(self, spool: Spool, limits: Limits) -> None:
+        """As these say from now on, in all that needs no other journal."""
+        self._inline_limit = spool.inline_limit if self._memory is None else sys.maxsize
+        self._most = limits.max_queue_messages
 
     def check_room(self, size: int = 0) -> None:
         """MachineShort 452 when a message of `size` octets (0 = unknown) should not be begun now."""

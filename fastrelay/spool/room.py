@@ -27,6 +27,11 @@ class Room:
         self._left = 0
         self._inodes = -1
 
+    def renew(self, min_free: float) -> None:
+        """Keep that share free from now on."""
+        self._min_free = min_free
+        self.ask_again()
+
     def check(self, size: int) -> None:
         """MachineShort 452 4.3.1 when `size` octets would cut into what is kept free."""
         now = self._now()

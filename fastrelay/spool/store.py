@@ -182,6 +182,12 @@ class Store:
         """Wall second of the newest frame found at the start, 0 when there was none."""
         return self._backlog.newest
 
+    def renew(self, spool: Spool, limits: Limits) -> None:
+        """A reload: min_free, inline_limit and [limits] are these from now on; the rest of [spool] is for a life."""
+        self._entrance.renew(spool, limits)
+        self._budget.renew(limits.memory)
+        self._room.renew(spool.min_free)
+
     # -- the way in -------------------------------------------------------------------------------------------------
 
     def check_room(self, size: int = 0) -> None:

@@ -1,0 +1,113 @@
+"""One worker's part of a reload: everything that may fail is done in `prepare`, and nothing of it is in force before
+`swap`, which cannot. The worker lives on, with its sessions, its mail and its connections.
+
+Sessions under way keep the rules they began with; connections to peers, windows, routes and times of retry follow the
+new configuration at their next use. spool.path, runtime_dir, user, and what a journal is opened with are for a life:
+the master refuses a reload that changes them.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import NamedTuple, Protocol
+
+from fastrelay.config import Config, authorities
+from fastrelay.delivery.connect import Dialer
+from fastrelay.doors import Doors, Standing
+from fastrelay.eventlog import EventLog, open_events
+from fastrelay.intake import Intake
+from fastrelay.metrics import Counts
+from fastrelay.relay import Relay
+from fastrelay.routing import resolver
+from fastrelay.routing.overrides import Overrides
+from fastrelay.routing.resolver import Resolver
+from fastrelay.routing.router import Router
+from fastrelay.runtime import tls
+from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.settlement.notices import left_when_late
+from fastrelay.spool.store import Store
+
+
+class Configured(Protocol):
+    """What only has to hear of the new configuration (settlement, notices)."""
+
+    def renew(self, config: Config, /) -> None: ...
+
+
+@dataclass(slots=True, frozen=True)
+class Rooms:
+    """The rooms a reload reaches. settings: takes the delivery settings of all sites. configured: whoever has a
+    `renew(config)`."""
+
+    store: Store
+    intake: Intake
+    scheduler: Scheduler
+    router: Router
+    relay: Relay
+    dialer: Dialer
+    log: EventLog
+    counts: Counts
+    doors: Doors
+    settings: Callable[[Config], object]
+    configured: Sequence[Configured]
+
+
+class Prepared(NamedTuple):
+    """A configuration with all that it needs, read and opened. resolver: None where the old one will do."""
+
+    config: Config
+    doors: list[Standing]
+    verifying: dict[str, SSLContext]
+    resolver: Resolver | None
+    events: int
+
+
+def hello_of(config: Config) -> str:
+    """Our name to peers where a site's settings bear none."""
+    return config.delivery.hello or config.server.hostname
+
+
+def prepare(rooms: Rooms, old: Config, new: Config, sockets: Sequence[socket.socket]) -> Prepared:
+    """sockets: one for each listener of `new`, ours from now on. ConfigError says what cannot be had."""
+    try:
+        verifying = tls.verifying_contexts(authorities(new))
+        Overrides(new.routes)
+        asked = resolver.configured(new.dns) if new.dns != old.dns else None
+        events = open_events(new.log)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    try:
+        doors = rooms.doors.prepare(list(zip(new.listeners, sockets, strict=True)), new.server.hostname)
+    except BaseException:
+        if events > 2:
+            os.close(events)
+        raise
+    return Prepared(new, doors, verifying, asked, events)
+
+
+def forget(rooms: Rooms, prepared: Prepared) -> None:
+    """It will not be in force after all."""
+    rooms.doors.forget(prepared.doors)
+    if prepared.events > 2:
+        os.close(prepared.events)
+
+
+def swap(rooms: Rooms, prepared: Prepared, asked: Resolver) -> None:
+    """In force from now on. asked: the resolver in use. Never waits."""
+    config = prepared.config
+    rooms.counts.sites.know(row.name for row in config.sites)
+    rooms.settings(config)
+    rooms.store.renew(config.spool, config.limits)
+    rooms.intake.renew(config.retry.expire)
+    for one in rooms.configured:
+        one.renew(config)
+    rooms.dialer.renew(hello_of(config), prepared.verifying)
+    rooms.router.renew(config, prepared.resolver or asked)
+    rooms.relay.renew()
+    rooms.scheduler.renew(left_when_late(config))
+    rooms.log.renew(config.log, prepared.events)
+    rooms.doors.swap(prepared.doors)
