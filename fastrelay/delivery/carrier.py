@@ -21,16 +21,18 @@ from collections.abc import Sequence
 from fastrelay.config import Delivery
 from fastrelay.delivery import limits
 from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.duty import owed
 from fastrelay.delivery.fitting import EIGHTBIT, Misfit, fit
 from fastrelay.delivery.hosts import Place
 from fastrelay.delivery.idle import satisfies
 from fastrelay.delivery.pool import Pool
 from fastrelay.delivery.verdict import Step, Weighed, weigh
 from fastrelay.errors import PeerClosed
-from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Outcome, Phase
 from fastrelay.mail.route import Demand, Route
 from fastrelay.smtp.client import State
+from fastrelay.smtp.dsn import Asked, asked
 
 
 class Carrier:
@@ -48,6 +50,7 @@ class Carrier:
         "_outcomes",
         "_pool",
         "_under_way",
+        "_wishing",
         "connect_seconds",
         "connection",
         "converted",
@@ -61,6 +64,7 @@ class Carrier:
         self._leasing = 0.0  # seconds `ready` took, of the delivery that follows
         self._outcomes: dict[int, Outcome] = {}  # of the delivery under way, by index
         self._under_way: Sequence[int] = ()  # indices of the transaction under way
+        self._wishing: Sequence[Recipient] = ()  # its recipients, where the sender gave DSN parameters
         self.connection: Connection | None = None
         self.converted = False
         self.connect_seconds = 0.0
@@ -128,6 +132,9 @@ class Carrier:
                     known[index] = classify(verdict[0], verdict[1], place.name, place.address)
                 elif doubt is not None:
                     known[index] = doubt
+            for index, recipient in zip(self._under_way, self._wishing, strict=False):
+                if index in known:
+                    known[index] = owed(connection, (recipient,), (known[index],))[0]
         return [known.get(index) for index in indices]
 
     def rest(self, now: float) -> None:
@@ -166,7 +173,8 @@ class Carrier:
             most = settings.recipients_per_transaction
             offered = connection.client.offer.recipients
             chunk = pending[: min(most, offered) if offered else most]
-            recipients: Sequence[str] = [envelope.recipients[index].address for index in chunk]
+            those = [envelope.recipients[index] for index in chunk]
+            recipients: Sequence[str] = [one.address for one in those]
             sender, content, octets = envelope.sender, parts, size
             fitted = fit(connection.client.offer, envelope, recipients, parts, size, connection.host, settings)
             if isinstance(fitted, Misfit):
@@ -178,10 +186,14 @@ class Carrier:
                 continue
             if fitted is not None:
                 sender, recipients, content, octets, self.converted = fitted
+            offer = connection.client.offer
+            wishes = asked(envelope, those, smtputf8=envelope.smtputf8 and offer.smtputf8)
             self._under_way = chunk
-            weighed = self._transact(connection, envelope, sender, recipients, content, octets)
+            self._wishing = () if wishes is None else those
+            weighed = self._transact(connection, envelope, sender, recipients, content, octets, wishes)
             self._under_way = ()
-            outcomes.update(zip(chunk, weighed.outcomes, strict=False))
+            said = weighed.outcomes if wishes is None else owed(connection, those, weighed.outcomes)
+            outcomes.update(zip(chunk, said, strict=False))
             pending[: len(chunk)] = [chunk[position] for position in weighed.again]
             fresh = weighed.step is Step.RECONNECT
             if weighed.step is Step.NEXT_HOST:
@@ -201,6 +213,7 @@ class Carrier:
         recipients: Sequence[str],
         parts: Sequence[bytes],
         size: int,
+        wishes: Asked | None,
     ) -> Weighed:
         reused = not connection.is_fresh
         if reused:
@@ -213,6 +226,7 @@ class Carrier:
             size=size,
             eightbit=envelope.body == EIGHTBIT,
             smtputf8=envelope.smtputf8,
+            asked=wishes,
         )
         connection.used = ended = self._now()
         self.transmit_seconds += ended - began
@@ -241,7 +255,7 @@ class Carrier:
         held = self._held
         if held is None:
             return None
-        if limits.is_worn(held.messages, held.opened, now, settings):
+        if limits.is_worn(held.messages, held.opened, now, settings, held.client.offer.mails):
             self._drop()
         elif not satisfies(held, demand, settings.port):
             self.rest(now)
@@ -269,7 +283,7 @@ class Carrier:
         if held is None:
             return
         now = held.used
-        if limits.is_worn(held.messages, held.opened, now, settings):
+        if limits.is_worn(held.messages, held.opened, now, settings, held.client.offer.mails):
             self._drop()
         elif limits.is_ripe(held.messages, held.opened, now):
             if self._pool.is_wanted_elsewhere(held):

@@ -44,7 +44,7 @@ def choose(idle: Sequence[Connection], demand: Demand, now: float, settings: Del
     """The youngest idle connection that satisfies; worn ones passed on the way are to be closed."""
     close = []
     for connection in reversed(idle):
-        if limits.is_worn(connection.messages, connection.opened, now, settings):
+        if _is_worn(connection, now, settings):
             close.append(connection)
         elif satisfies(connection, demand, settings.port):
             return Choice(connection, close)
@@ -56,6 +56,10 @@ def idle_ends(idle: Sequence[Connection], now: float, settings: Delivery) -> lis
     return [
         connection
         for connection in idle
-        if now - connection.used >= settings.idle_timeout
-        or limits.is_worn(connection.messages, connection.opened, now, settings)
+        if now - connection.used >= settings.idle_timeout or _is_worn(connection, now, settings)
     ]
+
+
+def _is_worn(connection: Connection, now: float, settings: Delivery) -> bool:
+    most = connection.client.offer.mails
+    return limits.is_worn(connection.messages, connection.opened, now, settings, most)

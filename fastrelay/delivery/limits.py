@@ -59,8 +59,11 @@ def machine_short(outcome: Outcome) -> Deferred:
     return Deferred(outcome.reply, Phase.QUEUE, Scope.SITE, retry_after=SHORT_REST)
 
 
-def is_worn(messages: int, opened: float, now: float, settings: Delivery) -> bool:
-    """The connection has carried as many messages, or lived as long, as the site's settings allow."""
+def is_worn(messages: int, opened: float, now: float, settings: Delivery, most: int = 0) -> bool:
+    """The connection has carried as many messages, or lived as long, as the site's settings allow; or as many as the
+    peer said it takes in a session (0: it did not)."""
+    if 0 < most <= messages:
+        return True
     return messages >= settings.messages_per_connection or now - opened >= settings.connection_lifetime
 
 

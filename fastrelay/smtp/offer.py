@@ -12,7 +12,8 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     """What the peer offers.
 
     size: the largest message it takes in octets, 0 = it names no limit (RFC 1870). recipients: the most it takes in one
-    transaction, 0 = it names no limit (RFC 9422 RCPTMAX). auth: SASL mechanisms (RFC 4954 3).
+    transaction, mails: the most transactions in a session, 0 = it names no limit (RFC 9422 RCPTMAX and MAILMAX; our
+    transactions have one recipient domain, which keeps every RCPTDOMAINMAX). auth: SASL mechanisms (RFC 4954 3).
     """
 
     pipelining: bool = False
@@ -22,7 +23,9 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     smtputf8: bool = False
     starttls: bool = False
     recipients: int = 0
+    mails: int = 0
     auth: tuple[str, ...] = ()
+    dsn: bool = False
 
 
 def parse_offer(lines: Sequence[str]) -> Offer:
@@ -39,7 +42,9 @@ def parse_offer(lines: Sequence[str]) -> Offer:
         eightbit="8BITMIME" in offered,
         smtputf8="SMTPUTF8" in offered,
         starttls="STARTTLS" in offered,
+        dsn="DSN" in offered,
         recipients=_number(limits.get("RCPTMAX", "")),
+        mails=_number(limits.get("MAILMAX", "")),
         auth=tuple(offered.get("AUTH", "").upper().split()),
     )
 

@@ -66,6 +66,18 @@ def test_until_it_is_worn_by_count() -> None:
     ends_clean(road, carrier)
 
 
+def test_until_it_has_taken_as_many_as_the_peer_takes() -> None:
+    """RFC 9422 4.1: a transaction more would be refused, and the session ended."""
+    road = ShortRoad()
+    road.wire.hosts["192.0.2.1"] = [{"extensions": (*EXTENSIONS, "LIMITS RCPTMAX=50 MAILMAX=2 RCPTDOMAINMAX=1")}]
+    carrier, way = road.carrier(), road.way()
+    for _ in range(5):
+        road.send(carrier, way)
+        carrier.rest(road.clock.now())
+    assert told(road, "MAIL") == told(road, "<content>") == [2, 2, 1]
+    ends_clean(road, carrier)
+
+
 def test_until_it_is_worn_by_time() -> None:
     road = ShortRoad(connection_lifetime=60.0)
     carrier, way = road.carrier(), road.way()

@@ -307,7 +307,7 @@ def test_an_address_with_a_line_end_never_leaves() -> None:
 def test_what_a_server_offers() -> None:
     offer = parse_offer(["pipelining", "SIZE 35882577", "8bitmime", "STARTTLS", "LIMITS MAILMAX=5 rcptmax=50", "X", ""])
     assert offer == Offer(
-        pipelining=True, size_offered=True, size=35882577, eightbit=True, starttls=True, recipients=50
+        pipelining=True, size_offered=True, size=35882577, eightbit=True, starttls=True, recipients=50, mails=5
     )
     assert parse_offer(["SIZE", "SMTPUTF8"]) == Offer(size_offered=True, smtputf8=True)
     assert parse_offer(["SIZE huge", "LIMITS RCPTMAX", "SIZE"]) == Offer(size_offered=True)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fastrelay.smtp.data import MAX_TEXT_LINE, Decoder, stuff, stuff_pieces
+from fastrelay.smtp.data import _WINDOW, MAX_TEXT_LINE, Decoder, stuff, stuff_pieces
 
 
 def decode(pieces: list[bytes], *, mend: bool = False) -> tuple[bytes, bytes | None, Decoder]:
@@ -167,6 +167,21 @@ def test_a_message_by_data_after_one_by_chunks_begins_anew() -> None:
 def test_stuffing(parts: list[bytes], wire: bytes) -> None:
     assert b"".join(stuff(parts)) == wire
     assert b"".join(octets for piece in stuff_pieces(parts) for octets in piece) == wire
+
+
+@pytest.mark.parametrize("first_dot", [b"", b".", b"a.b\r\n" * 3])
+def test_a_dotted_line_of_a_large_part_is_found_wherever_it_begins(first_dot: bytes) -> None:
+    """The search goes from dot to dot in windows: at each edge of the first two."""
+    for window in (1, 2):
+        for at in range(window * _WINDOW - 8, window * _WINDOW + 8):
+            part = first_dot + b"x" * (at - len(first_dot)) + b"\r\n.y" + b"z" * 2 * _WINDOW
+            wire = b"".join(stuff([part], b"xx"))
+            assert wire == part.replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n", at
+
+
+def test_dots_that_begin_no_line_cost_no_copy_in_a_large_part() -> None:
+    part = (b"a.b.c" * 15 + b"\r\n") * 1000
+    assert stuff([part])[0] is part
 
 
 def test_stuffing_does_not_copy_what_has_no_dots() -> None:
