@@ -15,6 +15,7 @@ from fastrelay.mail.outcome import Phase
 from fastrelay.mail.route import Demand, LimitKey, TlsLevel
 from fastrelay.runtime import clock
 from fastrelay.smtp.client import QUIT, Client, State
+from fastrelay.smtp.dsn import Asked
 from fastrelay.smtp.phases import CLIENT_SECONDS
 
 BLOCK = 256 * 1024  # octets of content under one deadline of 3 minutes: a peer slower than 1.4 KB/s is given up
@@ -155,6 +156,7 @@ class Connection:
         size: int,
         eightbit: bool = False,
         smtputf8: bool = False,
+        asked: Asked | None = None,
     ) -> Trouble | None:
         """One transaction. The verdicts are in `client.verdicts`, None for those whom the Trouble befell.
 
@@ -166,7 +168,9 @@ class Connection:
         self.is_fresh = False
         self.content_begun = False
         try:
-            self.converse(client.begin(sender, recipients, size=size, eightbit=eightbit, smtputf8=smtputf8))
+            self.converse(
+                client.begin(sender, recipients, size=size, eightbit=eightbit, smtputf8=smtputf8, asked=asked)
+            )
             if client.state is State.CONTENT:
                 self.content_begun = True
                 if isinstance(parts, list | tuple):

@@ -21,6 +21,7 @@ from fastrelay.errors import Impossible, PeerError
 from fastrelay.mail.outcome import Phase
 from fastrelay.mail.reply import Reply
 from fastrelay.smtp.data import stuff, stuff_pieces
+from fastrelay.smtp.dsn import Asked
 from fastrelay.smtp.offer import Offer, parse_offer
 from fastrelay.smtp.replies import ReplyReader
 
@@ -197,7 +198,14 @@ class Client:
     # -- a transaction --------------------------------------------------------------------------------------------
 
     def begin(
-        self, sender: str, recipients: Sequence[str], *, size: int = 0, eightbit: bool = False, smtputf8: bool = False
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        *,
+        size: int = 0,
+        eightbit: bool = False,
+        smtputf8: bool = False,
+        asked: Asked | None = None,
     ) -> bytes:
         """The first group of a transaction. The parameters are sent where the peer offers their extension."""
         offer = self.offer
@@ -208,10 +216,17 @@ class Client:
             mail += " BODY=8BITMIME"
         if smtputf8 and offer.smtputf8:
             mail += " SMTPUTF8"
+        behind: Sequence[str] | None = None
+        if asked is not None and offer.dsn:
+            mail += asked.mail
+            behind = asked.rcpt
         commands = ["RSET"] if self._open else []
         self._mail_at = len(commands)
         commands.append(mail)
-        commands.extend([f"RCPT TO:<{recipient}>" for recipient in recipients])
+        if behind is None:
+            commands.extend([f"RCPT TO:<{recipient}>" for recipient in recipients])
+        else:
+            commands.extend([f"RCPT TO:<{one}>{words}" for one, words in zip(recipients, behind, strict=True)])
         commands.append("DATA\r\n")
         text = "\r\n".join(commands)
         if text.count("\n") != len(commands) or text.count("\r") != len(commands):

@@ -313,4 +313,5 @@ def test_what_a_server_offers() -> None:
     assert parse_offer(["SIZE huge", "LIMITS RCPTMAX", "SIZE"]) == Offer(size_offered=True)
     assert parse_offer(["SIZE 99999999999999999999"]).size == 0
     assert parse_offer(["auth plain Login"]).auth == ("PLAIN", "LOGIN") and parse_offer(["AUTH"]).auth == ()
+    assert parse_offer(["dsn"]) == Offer(dsn=True)
     assert parse_offer([]) == Offer()
