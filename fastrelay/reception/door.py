@@ -1,7 +1,9 @@
 """The front door: the listening sockets of one listener in one worker, and the sessions behind them.
 
 Every connection is counted where it is accepted, takes its place in the ledger (machine-wide: per client and in all)
-and becomes a session in a task of its own; over a limit it hears 421 and is closed before it can say anything.
+and becomes a session in a task of its own; over a limit it hears 421 and is closed before it can say anything. Where
+the listener stands behind a proxy, the PROXY header (proxy.py) comes before all that: limits, rights and the log see
+the client it names.
 
 Balance: sockets are shared with the other workers, and long sessions do not spread by themselves. `balance(change)`
 hears of each session that came (+1) or went (-1) and answers whether this worker should take more; after a no the door
@@ -14,11 +16,13 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
+from fastrelay.errors import PeerError, PeerTimeout
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
 from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger
 from fastrelay.reception.policy import Limit, Policy
+from fastrelay.reception.proxy import PROXY_SECONDS, BadIntroduction, Introduction
 from fastrelay.reception.session import Session
 from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress
 from fastrelay.runtime import clock, tasks
@@ -72,6 +76,7 @@ class Door:
         ]
         self._crowd = Crowd()
         self._here: set[Session] = set()
+        self._unknown: set[Stream] = set()  # those whose proxy has not said who they are
         self._empty = tasks.Event()
         self._question: tasks.Ticker | None = None  # asked while resting
         self._stand = _Stand.SHUT
@@ -104,6 +109,8 @@ class Door:
         self._stop_listening()
         for listener in self._listeners:
             listener.close()
+        for stream in tuple(self._unknown):
+            stream.perish()
         for session in tuple(self._here):
             session.leave()
         if self._wait_empty(seconds):
@@ -210,8 +217,10 @@ class Door:
 
     def _serve(self, stream: Stream) -> None:
         desk = self._desk
-        wanted = desk.policy.limits(stream.peer[0])
         try:
+            if desk.policy.proxied and not self._introduced(stream):
+                return
+            wanted = desk.policy.limits(stream.peer[0])
             answer = self._take(wanted)
             if not answer:
                 self._turn_away(stream, getattr(answer, "key", wanted[-1][0]))
@@ -236,6 +245,51 @@ class Door:
             self._weigh(-1)
             if not self.sessions:
                 self._empty.set()
+
+    def _introduced(self, stream: Stream) -> bool:
+        """The proxy says who the client is; that is the stream's peer from here on. False: told in the log, and there
+        is nothing to say to the peer. May wait, in one place of the listener's total."""
+        desk = self._desk
+        policy, proxy = desk.policy, stream.peer[0]
+        if not policy.may_introduce(proxy):
+            self._note_stranger(stream, f"PROXY protocol: {proxy} is not in proxy_from")
+            return False
+        places = (policy.total,)
+        if not self._take(places):
+            self._turn_away(stream, policy.total[0])
+            return False
+        self._unknown.add(stream)
+        header = Introduction()
+        began = False
+        try:
+            stream.expire_in(PROXY_SECONDS)
+            while not header.done:
+                octets = stream.peek()
+                if not octets:
+                    if began:
+                        raise BadIntroduction("the header breaks off")
+                    return False  # a connection that says nothing: a health check
+                began = True
+                stream.skip(header.feed(octets))
+        except BadIntroduction as error:
+            self._note_stranger(stream, f"PROXY protocol: {error}")
+            return False
+        except PeerTimeout:
+            if self._stand is not _Stand.CLOSING:
+                self._note_stranger(stream, f"PROXY protocol: no header within {PROXY_SECONDS:g} s")
+            return False
+        except PeerError:
+            return False
+        finally:
+            self._unknown.discard(stream)
+            self._ledger.give([key for key, _ in places])
+        if header.client is not None:
+            stream.peer = header.client
+        return True
+
+    def _note_stranger(self, stream: Stream, why: str) -> None:
+        self._desk.counts.rejected += 1
+        self._desk.log.write("Rejection", reason=why, peer_address={"name": "", "addr": stream.peer[0]})
 
     def _take(self, wanted: Sequence[tuple[LimitKey, Limit]]) -> object:
         """The ledger's answer. One that names a moment to ask again (its lock was held by a worker that lost its

@@ -7,7 +7,7 @@ connects there may relay. Names claimed in HELO count for nothing.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -56,21 +56,39 @@ def _address(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
     return address
 
 
+def in_networks(texts: Sequence[str]) -> Callable[[str], bool]:
+    """Does a client (address as text, or "unix") come from one of these, or by a local socket?"""
+    networks = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+    def does(client: str) -> bool:
+        if client == UNIX:
+            return True
+        address = _address(client)
+        return address is not None and any(
+            address in network for network in networks if network.version == address.version
+        )
+
+    return does
+
+
 class Policy:
-    """The rules of one listener. total: what all its connections count against, on this machine."""
+    """The rules of one listener. total: what all its connections count against, on this machine. may_relay(client):
+    may its mail go on to anywhere? proxied: connections begin with the PROXY protocol, from those that may_introduce.
+    """
 
     __slots__ = (
         "_every_client",
         "_looks_up",
-        "_networks",
         "_per_client",
         "block_seconds",
         "calm",
         "certificates",
         "implicit_tls",
+        "may_introduce",
         "may_relay",
         "min_rate",
         "name",
+        "proxied",
         "strained",
         "terms",
         "total",
@@ -92,20 +110,12 @@ class Policy:
         self.min_rate = listener.min_data_rate
         self.implicit_tls = listener.tls == "implicit"
         self.certificates = CertificateOwners(listener.relay_certificates) if listener.relay_certificates else None
-        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in listener.relay_from)
         self.total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
         self._per_client = Limit(listener.max_connections_per_client) if listener.max_connections_per_client else None
         self._every_client = listener.client_limit_set
-        self.may_relay = lru_cache(_REMEMBERED)(self._may_relay)
-
-    def _may_relay(self, client: str) -> bool:
-        """May mail of this client (address as text, or "unix") go on to anywhere?"""
-        if client == UNIX:
-            return True
-        address = _address(client)
-        return address is not None and any(
-            address in network for network in self._networks if network.version == address.version
-        )
+        self.may_relay = lru_cache(_REMEMBERED)(in_networks(listener.relay_from))
+        self.proxied = listener.proxy_protocol
+        self.may_introduce = lru_cache(_REMEMBERED)(in_networks(listener.proxy_from))
 
     def looks_up(self, client: str, may_relay: bool) -> bool:
         """Is the name of this client asked for?"""
