@@ -8,7 +8,7 @@ import pytest
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Delivered, Duty, Failed, Outcome
 from fastrelay.mail.route import Host
-from tests.unit.road_ends import EXTENSIONS, PARTS, ShortRoad, host
+from tests.unit.road_ends import EXTENSIONS, PARTS, ShortRoad
 
 SOCKET = "unix:/run/lmtp"
 STORE = Host(SOCKET, (SOCKET,), lmtp=True)
@@ -22,13 +22,9 @@ ASKING = (
 
 
 def send(
-    *scripts: Any,
-    recipients: Sequence[Recipient] = ASKING,
-    hosts: Sequence[Host] = (),
-    settings: dict[str, Any] | None = None,
-    **envelope: Any,
+    *scripts: Any, recipients: Sequence[Recipient] = ASKING, hosts: Sequence[Host] = (), **envelope: Any
 ) -> tuple[list[Outcome], ShortRoad]:
-    road = ShortRoad(**(settings or {}))
+    road = ShortRoad()
     road.wire.hosts["192.0.2.1"] = scripts
     road.wire.hosts[SOCKET] = scripts
     carrier = road.carrier()
@@ -39,8 +35,8 @@ def send(
     return outcomes, road
 
 
-def envelope_of(road: ShortRoad, link: int = 0) -> list[str]:
-    return [line.partition(">")[2] for line in road.wire.links[link].told if line.startswith(("MAIL", "RCPT"))]
+def envelope_of(road: ShortRoad) -> list[str]:
+    return [line.partition(">")[2] for line in road.wire.links[0].told if line.startswith(("MAIL", "RCPT"))]
 
 
 def duties(outcomes: Sequence[Outcome]) -> list[Duty | None]:
@@ -85,18 +81,19 @@ def test_the_last_hop_has_delivered_it() -> None:
 
 
 def test_each_recipient_by_the_host_that_took_it() -> None:
-    """The first host takes one and refuses the others for now; the second, which knows DSN, takes them."""
+    """The first store keeps it for one and then hangs up; the second, which knows DSN, keeps it for another."""
+    other = Host("unix:/run/lmtp2", ("unix:/run/lmtp2",), lmtp=True)
     road = ShortRoad()
-    road.wire.hosts["192.0.2.1"] = [{"rcpt": (b"250 ok\r\n", b"421 4.3.2 bye\r\n")}]
-    road.wire.hosts["192.0.2.2"] = [DSN]
-    all_of_them = tuple(Recipient(f"{name}@example", "SUCCESS") for name in "abc")
-    way = road.way(host(1), host(2))
-    carrier = road.carrier()
-    message = Envelope("s@sender.example", all_of_them, 0.0)
-    outcomes = carrier.deliver(way.demand, way.route, message, range(3), PARTS, road.clock.now())
-    assert duties(outcomes) == [Duty.PASSED] * 3 and {one.host for one in outcomes} == {"mx2.example"}
-    outcomes, road = send({}, DSN, recipients=all_of_them, settings={"messages_per_connection": 1})
-    assert duties(outcomes) == [Duty.RELAYED] * 3
+    road.wire.hosts[SOCKET] = [{"dot": b"250 kept\r\n421 4.3.2 bye\r\n"}]
+    road.wire.hosts[other.name] = [{**DSN, "dot": b"250 kept\r\n"}]
+    both = tuple(Recipient(f"{name}@example", "SUCCESS") for name in "ab")
+    way, carrier = road.way(STORE, other), road.carrier()
+    message = Envelope("s@sender.example", both, 0.0)
+    outcomes = carrier.deliver(way.demand, way.route, message, range(2), PARTS, road.clock.now())
+    assert [(one.host, duty) for one, duty in zip(outcomes, duties(outcomes), strict=True)] == [
+        (SOCKET, Duty.DELIVERED),
+        (other.name, Duty.PASSED),
+    ]
     carrier.close()
 
 
