@@ -1,5 +1,8 @@
 """`fastrelay check`: is this configuration one that a relay would start with?"""
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -7,13 +10,14 @@ import msgspec
 
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, authorities, load
-from fastrelay.errors import ConfigError
+from fastrelay.errors import ConfigError, Impossible
 from fastrelay.process.cpus import workers
-from fastrelay.process.privileges import identity_of
+from fastrelay.process.privileges import Identity, drop, identity_of
 from fastrelay.reception.users_file import read_users
 from fastrelay.routing.overrides import Overrides
 from fastrelay.routing.servers import parse
-from fastrelay.runtime.tls import server_context, verifying_contexts
+from fastrelay.runtime import certificates
+from fastrelay.runtime.tls import verifying_contexts
 
 
 @click.command()
@@ -28,12 +32,14 @@ def check(file: str | None, as_json: bool) -> None:
     Example:  fastrelay check -c /etc/fastrelay/fastrelay.toml && systemctl restart fastrelay
     """
     config = load(file)
-    verify(config)
+    warnings = verify(config)
     if as_json:
         print(msgspec.json.encode(without_secrets(config)).decode())
         return
     for note in config.notes:
         print(f"note: {note}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     listeners = ", ".join(listener.address for listener in config.listeners)
     print(f"ok: {config.source}: {workers(config.server.workers)} workers on {listeners}; spool {config.spool.path}")
 
@@ -44,19 +50,58 @@ def without_secrets(config: Config) -> Config:
     return msgspec.structs.replace(config, credentials=tuple(rows))
 
 
-def verify(config: Config) -> None:
+def verify(config: Config) -> list[str]:
     """What only shows when it is used: user, certificates and authorities, users file, next hops, servers, event log.
-    ConfigError as at a start."""
-    identity_of(config.server.user)
-    for listener in config.listeners:
-        if listener.tls != "none":
-            server_context(listener.certificate, listener.key)
-    if any(listener.auth != "none" for listener in config.listeners):
-        read_users(config.auth.users)
-    verifying_contexts(authorities(config))
+    ConfigError as at a start; what works but should be mended soon is returned, a line each."""
+    warnings = _as(identity_of(config.server.user), lambda: _files(config))
     Overrides(config.routes)
     for server in config.dns.nameservers:
         parse(server)
     events = Path(config.log.events)
     if config.log.events not in ("stdout", "none") and (events.is_dir() or not events.parent.is_dir()):
         raise ConfigError(f"log.events: {events} cannot be a file there: name one in a directory that exists")
+    return warnings
+
+
+def _files(config: Config) -> list[str]:
+    """The files that workers read as `server.user`. ConfigError; complaints."""
+    complaints: list[str] = []
+    for listener in config.listeners:
+        try:
+            shown = certificates.of_listener(listener)
+        except ConfigError as error:
+            raise ConfigError(f"{config.source}: {error}") from None
+        complaints += shown.complaints(time.time()) if shown is not None else []
+    if any(listener.auth != "none" for listener in config.listeners):
+        read_users(config.auth.users)
+    verifying_contexts(authorities(config))
+    return complaints
+
+
+def _as(identity: Identity, work: Callable[[], list[str]]) -> list[str]:
+    """Done by a child that has become `identity`, where that is another: what root may read proves nothing. Its lines,
+    or its ConfigError."""
+    if not identity.changes:
+        return work()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            drop(identity)
+            try:
+                answer = {"lines": work()}
+            except ConfigError as error:
+                answer = {"error": [str(error)]}
+            os.write(writer, msgspec.json.encode(answer))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answered:
+        octets = answered.read()
+    os.waitpid(pid, 0)
+    if not octets:
+        raise Impossible(f"nothing could be checked as {identity.name}")
+    said = msgspec.json.decode(octets, type=dict[str, list[str]])
+    if "error" in said:
+        raise ConfigError(said["error"][0])
+    return said["lines"]
