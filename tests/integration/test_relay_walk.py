@@ -1,5 +1,7 @@
 """The whole walk as processes: real clients in, real servers out, routes from a real name server."""
 
+import email
+import email.policy
 import os
 import signal
 import smtplib
@@ -12,7 +14,10 @@ from fastrelay.load.name_server import NameServer
 from tests.peers import debian
 from tests.peers.mailbox import Mailbox
 from tests.peers.relay_process import PROGRAM, RelayProcess
+from tests.peers.rude_peer import RudePeer, says
 from tests.peers.sink_process import SinkProcess
+
+STRICT = email.policy.SMTP.clone(raise_on_defect=True)
 
 
 def send(relay: RelayProcess, recipients: str | list[str], text: str = "", sender: str = "s@from.example") -> None:
@@ -125,26 +130,63 @@ def test_routes_by_a_real_name_server(relay: Callable[..., RelayProcess], tmp_pa
         assert one.stop() == 0
 
 
-def test_a_refused_recipient_comes_back_as_a_report(relay: Callable[..., RelayProcess]) -> None:
-    with Mailbox(refuse=lambda address: "550 5.1.1 no such user" if address.startswith("bad") else "") as box:
-        one = relay(next_hop=f"127.0.0.1:{box.port}").start()
+def test_what_became_of_recipients_comes_back_as_reports(relay: Callable[..., RelayProcess]) -> None:
+    """A failure where nothing was asked, then what RFC 3461 lets a sender ask for: to a hop without DSN, and to one
+    with it, which is told what was asked and tells of the success itself."""
+    offers = says(b"250-peer.example\r\n250-PIPELINING\r\n250-DSN\r\n250 SIZE\r\n")
+    refuse = "550 5.1.1 no such user"
+    with (
+        Mailbox(refuse=lambda address: refuse if address.startswith("bad") else "") as box,
+        RudePeer("ehlo", offers) as knows,
+    ):
+        tables = f"[[route]]\ndomain = 'dsn.example'\nnext_hop = ['127.0.0.1:{knows.port}']"
+        one = relay(next_hop=f"127.0.0.1:{box.port}", tables=tables).start()
         send(one, ["good@to.example", "bad@to.example"])
         send(one, ["bad2@to.example"], sender="")
-        arrived = box.wait(2)
-        report = next(one for one in arrived if one.sender == "")
-        assert report.recipients == ("s@from.example",)
-        for words in (
-            b"Final-Recipient: rfc822; bad@to.example",
-            b"Status: 5.1.1",
-            b"Action: failed",
-            b"Subject: hello",
-        ):
-            assert words in report.content
-        assert b"Auto-Submitted: auto-replied" in report.content
+        assert reports(box, 1) == {"bad@to.example": ("failed", "5.1.1", "text/rfc822-headers")}
+        with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+            client.sendmail(
+                "s@from.example",
+                ["good@to.example", "bad@to.example", "x@dsn.example"],
+                "Subject: asked\r\n\r\nhello\r\n",
+                ["RET=FULL", "ENVID=E+2B1"],
+                ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;old+2Bone@to.example"],
+            )
+            client.sendmail("s@from.example", ["bad3@to.example"], "\r\nx\r\n", rcpt_options=["NOTIFY=NEVER"])
+        assert reports(box, 2) == {
+            "good@to.example": ("relayed", "2.0.0", "message/rfc822"),  # aiosmtpd's "250 OK" has no code of RFC 3463
+            "bad@to.example": ("failed", "5.1.1", "message/rfc822"),
+        }
+        letter = email.message_from_bytes([one for one in box.arrived if not one.sender][1].content, policy=STRICT)
+        _, status, _ = letter.iter_parts()
+        whole, *rows = status.get_payload()
+        assert (whole["Original-Envelope-Id"], whole["Reporting-MTA"]) == ("E+1", "dns; relay.test")
+        assert {row["Original-Recipient"] for row in rows} == {"rfc822; old+one@to.example"}
+        assert letter["Auto-Submitted"] == "auto-replied" and letter["To"] == "s@from.example"
         one.wait_empty()
-        assert len(box.arrived) == 2  # the null sender hears nothing
+        assert len(box.arrived) == 4, "the null sender hears nothing, nor who said NEVER, nor does anybody twice"
         assert one.stop() == 0
-        assert {event["recipient"] for event in one.lines("Bounce")} == {"bad@to.example", "bad2@to.example"}
+    assert "RCPT TO:<x@dsn.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old+2Bone@to.example" in knows.commands
+    assert [line for line in knows.commands if line.startswith("MAIL") and " RET=FULL ENVID=E+2B1" in line]
+    assert {event["recipient"]: event["notice"] for event in one.lines("Bounce") if event["sender"]}.keys() == {
+        "bad@to.example", "bad3@to.example"
+    }  # fmt: skip
+    notices = [(event["recipient"], event.get("notice", "")) for event in one.lines("Delivery") if event["sender"]]
+    assert sorted((who, bool(notice)) for who, notice in notices) == [
+        ("good@to.example", False), ("good@to.example", True), ("x@dsn.example", False)
+    ]  # fmt: skip
+
+
+def reports(box: Mailbox, count: int) -> dict[str, tuple[str, str, str]]:
+    """Action, status and kind of the last part, by recipient, of the last of `count` reports."""
+    debian.wait_until(lambda: sum(not one.sender for one in box.arrived) >= count, 20, f"{count} reports")
+    report = [one for one in box.arrived if not one.sender][count - 1]
+    assert report.recipients == ("s@from.example",)
+    _, status, last = email.message_from_bytes(report.content, policy=STRICT).iter_parts()
+    return {
+        one["Final-Recipient"].removeprefix("rfc822; "): (one["Action"], one["Status"], last.get_content_type())
+        for one in status.get_payload()[1:]
+    }
 
 
 def test_a_destination_that_is_down_gets_its_mail_when_it_is_back(relay: Callable[..., RelayProcess]) -> None:

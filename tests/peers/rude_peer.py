@@ -54,6 +54,7 @@ class Talk:
         recipients: list[str] = []
         while True:
             line = self._line()
+            self.peer.commands.append(line)
             verb = line[:4].upper()
             if verb == "EHLO":
                 self._step("ehlo")
@@ -116,8 +117,8 @@ class RudePeer:
     """Listens on `port` of 127.0.0.1 inside a `with`. Its first `times` connections meet `act` at `step`.
 
     one_domain: a transaction takes recipients of one domain only, others are put off (`refused`). offered: messages
-    whose dot it saw; messages: those it said 250 to. stuck: connections an act keeps waiting. written: octets an act
-    got rid of.
+    whose dot it saw; messages: those it said 250 to. commands: every line it was told outside them. stuck: connections
+    an act keeps waiting. written: octets an act got rid of.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class RudePeer:
         self.connections = 0
         self.stuck = 0
         self.written = 0
+        self.commands: list[str] = []
         self.refused: list[str] = []
         self.offered: list[Taken] = []
         self.messages: list[Taken] = []
