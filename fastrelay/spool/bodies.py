@@ -19,6 +19,7 @@ from fastrelay.spool.filed import BLOCK
 from fastrelay.spool.pace import Away
 from fastrelay.spool.slots import BODIES
 
+_SHARE = 3  # of the memory for bodies: as much as all drafts that go to files may hold together
 _COALESCE = 16 * 1024  # smaller chunks are joined: a client that sends octet by octet costs no more than its content
 
 
@@ -79,7 +80,7 @@ class Draft:
                 self._parts.append(bytes(tail))
                 tail.clear()
         if self._path:
-            if self._counted >= BLOCK:
+            if self._counted >= self._bodies.block(self._budget.limit):
                 self._spill()
         elif self.size > self._inline_limit or self._budget.tight:
             self._spill()
@@ -108,6 +109,7 @@ class Draft:
     def committed(self) -> None:
         """A frame names the file now: discarding leaves it alone."""
         self._path = ""
+        self._bodies.filing -= 1
 
     def discard(self) -> None:
         """Forget it. Harmless when it was committed or discarded before."""
@@ -118,6 +120,7 @@ class Draft:
             fd, self._fd = self._fd, -1
             self._bodies.disk.close(fd)
         if self._path:
+            self._bodies.filing -= 1
             path, self._path = self._path, ""
             with contextlib.suppress(OSError):
                 self._bodies.disk.remove(path)
@@ -130,6 +133,7 @@ class Draft:
         self._parts = []
         if not self._path:
             self._path = f"{self._bodies.directory}/draft-{os.urandom(8).hex()}"
+            self._bodies.filing += 1
         if parts or self._fd < 0:
             try:
                 self._bodies.away(self._write_out, parts)
@@ -161,16 +165,22 @@ class Draft:
 
 
 class Bodies:
-    """The body files of a slot and of what it adopted. durable False: never synced."""
+    """The body files of a slot and of what it adopted. durable False: never synced. filing: drafts that go to files."""
 
-    __slots__ = ("_elsewhere", "away", "directory", "disk", "durable")
+    __slots__ = ("_elsewhere", "away", "directory", "disk", "durable", "filing")
 
     def __init__(self, disk: Disk, slot: str, away: Away, *, durable: bool) -> None:
         self.disk = disk
         self.directory = f"{slot}/{BODIES}"
         self.away = away
         self.durable = durable
+        self.filing = 0
         self._elsewhere: dict[bytes, str] = {}  # id -> directory, for files of adopted slots
+
+    def block(self, limit: int) -> int:
+        """Octets a draft gathers before they go to its file: the fewer, the more drafts there are, so that thousands
+        of clients with large messages do not take the memory of all others. limit: of memory for bodies."""
+        return max(_COALESCE, min(BLOCK, limit // (_SHARE * max(self.filing, 1))))
 
     def prepare(self, slot: str) -> None:
         """The directory exists, durably. OSError."""

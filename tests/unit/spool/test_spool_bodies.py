@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fastrelay.config import Limits
 from fastrelay.errors import Impossible, MachineShort, SpoolDamaged
 from fastrelay.mail.state import State
 from fastrelay.metrics import Counts
@@ -223,3 +224,25 @@ def test_with_the_loop_drafts_stream_side_by_side(tmp_path: Path) -> None:
     box.store.record_synced([(ident, DONE) for ident in made])
     until(lambda: not names(box))
     box.stop()
+
+
+def test_many_drafts_in_files_hold_a_third_of_the_memory_together(tmp_path: Path) -> None:
+    limit = 6 * 1024 * KIB
+    box = Box(tmp_path, inline_limit=KIB, limits=Limits(memory=limit))
+    box.start()
+    drafts = [box.store.draft(1024 * KIB) for _ in range(100)]
+    most = 0
+    for _ in range(20):
+        for draft in drafts:
+            draft.write(b"x" * 15 * KIB)
+            most = max(most, box.store.statistics()["memory"])
+    assert most <= limit // 3 + 15 * KIB
+    for draft in drafts:
+        draft.discard()
+    assert box.store.statistics()["memory"] == 0
+    lone = box.store.draft(1024 * KIB)
+    lone.write(b"x" * KIB)
+    for _ in range(15):
+        lone.write(b"x" * 16 * KIB)
+    assert box.store.statistics()["memory"] == 240 * KIB  # alone it gathers 256
+    lone.discard()
