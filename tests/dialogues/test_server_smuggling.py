@@ -76,7 +76,7 @@ def goes_on_as_one(content: bytes) -> None:
 @pytest.mark.parametrize("sequence", BARE, ids=repr)
 def test_refused(sequence: bytes, cut: str) -> None:
     answers, intake = sent(sequence, cut, "refuse")
-    assert [line[:10] for line in answers] == [b"550 5.6.11", b"221 2.0.0 "]
+    assert [line[:10] for line in answers] == [b"550 5.6.0 ", b"221 2.0.0 "]
     assert intake.messages == []
 
 
