@@ -41,6 +41,7 @@ from fastrelay.process import orders
 from fastrelay.process.heartbeat import Cell
 from fastrelay.process.seat import Seat
 from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY
+from fastrelay.process.suspensions import Suspensions
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
 from fastrelay.relay import Relay
@@ -59,6 +60,7 @@ from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.slots import Slot
 from fastrelay.spool.store import Store
+from fastrelay.suspending import Suspending
 
 BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
 LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is not trusted at once
@@ -142,6 +144,9 @@ class Worker:
             lost=self._start_over,
             say=self.log.say,
         )
+        self.suspending = Suspending(
+            Suspensions(Path(config.spool.path)), self.scheduler, self.store.envelope, self.log.say
+        )
         settle = Settle(self.store, self.scheduler, self.intake, self.log, self.counts, config)
         self.relay = Relay(
             self.store,
@@ -164,6 +169,7 @@ class Worker:
             parts=self._parts(),
             loading=lambda: self.adoption.under_way or not self._loaded,
             notices=notices,
+            look_again=self.suspending.look,
         )
         self._rooms = Rooms(
             self.store,
@@ -213,6 +219,7 @@ class Worker:
         """From the tail of the journal to the last sync. The exit code."""
         self.store.recover()
         self._mind_the_clock()
+        self.suspending.look()
         door = ControlDoor(self.control.answer, self._runtime_dir / f"slot-{self._slot.number:03d}.sock")
         self.doors.open()
         self._seat.ready()
@@ -438,6 +445,7 @@ class Worker:
         counts.orphans = self.scheduler.audit().orphans
         counts.dns_hit, counts.dns_miss, counts.dns_negative, counts.dns_stale = self._dns()
         self._exporter.flush()
+        self.suspending.look()
         if self._loaded and self._ending is None:
             self.adoption.look(now)
 

@@ -1,25 +1,25 @@
 """/api/v1: the queue and the state of the relay, over all workers, as JSON.
 
-GET  /api/v1/status                 workers, and what each says of its rooms
-GET  /api/v1/queue/summary          sums by domain             ?domain= site= sender= older_than=SECONDS held=true|false
-GET  /api/v1/queue                  a page of rows             the same, and after=ID limit=N (1,000 at most)
-GET  /api/v1/queue/ID               everything about one message
-POST /api/v1/queue/VERB             retry, hold, release, remove   {"select": {...}, "reason": "...", "who": "..."}
-
-Every answer has `incomplete`: the slots it does not cover, or not wholly, as one that is still loading its mail;
-`errors` says why, where a slot said so. An error is {"error": text, "code": sysexits code}, with status 400 for what
-makes no sense, 404 for no such thing, 503 when nothing could be done now.
+What there is to ask stands in OPERATIONS, at the end: the table that routes a request also makes the OpenAPI document
+at /api/v1/openapi.json. Every answer has `incomplete`: the slots it does not cover, or not wholly, as one that is still
+loading its mail; `errors` says why, where a slot said so. An error is {"error": text, "code": sysexits code}, with
+status 400 for what makes no sense, 404 for no such thing, 503 when nothing could be done now.
 """
 
+import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from fastrelay import __version__
-from fastrelay.admin import merge
+from fastrelay.admin import answers as shapes
+from fastrelay.admin import merge, openapi
 from fastrelay.admin.http import HttpError, Request, Response, json_response
 from fastrelay.admin.merge import Answer
+from fastrelay.admin.openapi import Operation, Parameter
+from fastrelay.errors import MisuseError
+from fastrelay.process.suspensions import Suspension, checked
 
 ROOT = "/api/v1/"
 LIMIT = 1000
@@ -33,8 +33,16 @@ class Slots(Protocol):
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]: ...
 
 
+class Stops(Protocol):
+    """What is suspended (process/suspensions.py). MisuseError, MachineShort."""
+
+    def now(self, wall: float) -> tuple[Suspension, ...]: ...
+    def add(self, new: Suspension, wall: float) -> tuple[Suspension, ...]: ...
+    def end(self, kind: str, name: str, wall: float) -> tuple[bool, tuple[Suspension, ...]]: ...
+
+
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of a changing request; `select` is checked by the slots."""
+    """The body of a changing request; `select` is checked by the slots. silent: a bounce that tells nobody."""
 
     select: dict[str, Any]
     reason: str = ""
@@ -42,37 +50,91 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     silent: bool = False
 
 
-class Api:
-    """workers: what the shared page says, for `status`. about: fixed facts for `status` (hostname, started, master)."""
+class Suspend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to stop: kind is site, domain, sender, sender-domain or client. seconds: 0 = until it is resumed."""
 
-    __slots__ = ("_about", "_slots", "_workers")
+    kind: str
+    name: str
+    reason: str
+    seconds: float = 0.0
+    who: str = ""
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to let go again."""
+
+    kind: str
+    name: str
+    reason: str = ""
+    who: str = ""
+
+
+class Ask(NamedTuple):
+    """A request that was understood. word: what stood for the {word} of the path. body: decoded, where there is one."""
+
+    query: dict[str, str]
+    word: str
+    body: Any
+
+
+class Api:
+    """workers: what the shared page says, for `status`. about: fixed facts for `status` (hostname, started, master).
+
+    stops: the suspensions; note: writes an event line.
+    """
+
+    __slots__ = ("_about", "_note", "_slots", "_stops", "_workers")
 
     def __init__(
-        self, slots: Slots, workers: Callable[[], list[dict[str, object]]], about: dict[str, object] | None = None
+        self,
+        slots: Slots,
+        workers: Callable[[], list[dict[str, object]]],
+        about: dict[str, object] | None = None,
+        *,
+        stops: Stops | None = None,
+        note: Callable[..., None] = lambda kind, /, **fields: None,
     ) -> None:
         self._slots = slots
         self._workers = workers
         self._about = about or {}
+        self._stops = stops
+        self._note = note
 
     def handle(self, request: Request, body: bytes) -> Response:
         """The answer to a request under ROOT. Waits for the slots."""
         path = request.path.removeprefix(ROOT)
-        if path == "status":
-            return _get(request, self._status)
-        if path == "queue":
-            return _get(request, self._list)
-        if path == "queue/summary":
-            return _get(request, self._summary)
-        noun, slash, name = path.partition("/")
-        if noun != "queue" or not slash or not name or "/" in name:
-            raise HttpError(404, f"nothing at {request.path}")
-        if name in VERBS:
-            if request.method != "POST":
-                raise HttpError(405, "POST")
-            return self._change(name, body)
-        return _get(request, lambda request: self._show(name))
+        word = ""
+        methods = _ROUTES.get(path)
+        if methods is None:
+            head, slash, word = path.rpartition("/")
+            methods = _ROUTES.get(f"{head}/{{}}") if slash and word else None
+        if methods is None:
+            raise HttpError(404, f"nothing at {request.path}; see {ROOT}openapi.json")
+        found = methods.get("GET" if request.method == "HEAD" else request.method)
+        if found is None:
+            raise HttpError(405, " or ".join(methods))
+        operation, serve = found
+        names = {parameter.name for parameter in operation.query}
+        for key, value in request.query.items():
+            if key not in names:
+                raise HttpError(400, f"{key}={value}: not known here")
+        decoded = None
+        if operation.body is not None:
+            try:
+                decoded = msgspec.json.decode(body, type=operation.body)
+            except msgspec.MsgspecError as error:
+                return json_response({"error": f"bad request: {error}", "code": 64}, 400)
+        try:
+            return serve(self, Ask(request.query, word, decoded))
+        except MisuseError as error:
+            return json_response({"error": str(error), "code": 64}, 400)
 
-    def _status(self, request: Request) -> Response:
+    # -- looking on -----------------------------------------------------------------------------------------------
+
+    def _document(self, ask: Ask) -> Response:
+        return json_response(openapi.document((one for one, _ in OPERATIONS), ROOT, __version__))
+
+    def _status(self, ask: Ask) -> Response:
         answers, missing = self._slots.ask_all({"verb": "status"})
         failed = {answer["slot"] for answer in merge.errors(answers)}
         rooms = {answer["slot"]: answer for answer in answers if answer["slot"] not in failed}
@@ -89,47 +151,77 @@ class Api:
             }
         )
 
-    def _list(self, request: Request) -> Response:
-        query = dict(request.query)
+    def _list(self, ask: Ask) -> Response:
+        query = dict(ask.query)
         limit = _number(query.pop("limit", str(LIMIT)), "limit")
         limit = int(min(max(limit, 1), LIMIT))
         wanted = {"verb": "list", "after": query.pop("after", ""), "limit": limit, "select": selector(query)}
         answers, missing = self._slots.ask_all(wanted)
         return _merged(answers, missing, merge.lists(answers, limit))
 
-    def _summary(self, request: Request) -> Response:
-        wanted = {"verb": "summary", "select": selector(dict(request.query))}
+    def _summary(self, ask: Ask) -> Response:
+        wanted = {"verb": "summary", "select": selector(ask.query)}
         answers, missing = self._slots.ask_all(wanted, pages=True)
         return _merged(answers, missing, merge.summaries(answers))
 
-    def _show(self, ident: str) -> Response:
-        answers, missing = self._slots.ask_all({"verb": "show", "select": {"id": ident}})
+    def _show(self, ask: Ask) -> Response:
+        answers, missing = self._slots.ask_all({"verb": "show", "select": {"id": ask.word}})
         found = merge.shown(answers)
         if found is not None:
             return json_response({**found, "incomplete": []})  # a message is in one slot only
         if merge.errors(answers) or missing or merge.unfinished(answers):
             return _merged(answers, missing, {"found": False})
-        return json_response({"error": f"no message {ident} in the queue", "code": 65, "incomplete": []}, 404)
+        return json_response({"error": f"no message {ask.word} in the queue", "code": 65, "incomplete": []}, 404)
 
-    def _change(self, verb: str, body: bytes) -> Response:
-        try:
-            order = msgspec.json.decode(body, type=Order)
-        except msgspec.MsgspecError as error:
-            return json_response({"error": f"bad request: {error}", "code": 64}, 400)
-        wanted = {"verb": verb, **msgspec.to_builtins(order)}
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def _change(self, verb: str, ask: Ask) -> Response:
+        wanted = {"verb": verb, **msgspec.to_builtins(ask.body)}
         answers, missing = self._slots.ask_all(wanted, pages=True)
         return _merged(answers, missing, merge.changes(answers))
 
+    def _suspensions(self, ask: Ask) -> Response:
+        return json_response({"suspensions": self._stopped().now(time.time()), "incomplete": []})
+
+    def _suspend(self, ask: Ask) -> Response:
+        order: Suspend = ask.body
+        now = time.time()
+        if not 0.0 <= order.seconds < 1e10:
+            raise HttpError(400, "seconds: 0 = until it is resumed, or how long")
+        until = now + order.seconds if order.seconds else 0.0
+        kept = self._stopped().add(Suspension(order.kind, order.name, now, until, order.reason, order.who), now)
+        new = kept[-1]
+        self._note("AdminSuspend", kind=new.kind, name=new.name, seconds=order.seconds, reason=new.reason, who=new.who)
+        return self._tell_workers(kept, changed=True)
+
+    def _resume(self, ask: Ask) -> Response:
+        order: Resume = ask.body
+        changed, kept = self._stopped().end(order.kind, order.name, time.time())
+        if changed:
+            name = checked(Suspension(order.kind, order.name, 0.0, reason="-")).name
+            self._note("AdminResume", kind=order.kind, name=name, reason=order.reason, who=order.who)
+        return self._tell_workers(kept, changed=changed)
+
+    def _stopped(self) -> Stops:
+        if self._stops is None:
+            raise HttpError(404, "no suspensions here")
+        return self._stops
+
+    def _tell_workers(self, kept: tuple[Suspension, ...], *, changed: bool) -> Response:
+        """It is in the file: a worker that does not answer now reads it within a second, or when it starts."""
+        answers, missing = self._slots.ask_all({"verb": "suspensions"})
+        return _merged(answers, missing, {"suspensions": kept, "changed": changed})
+
 
 def selector(query: dict[str, str]) -> dict[str, Any]:
-    """The `select` of a request from its query string; HttpError 400 names what is unknown."""
+    """The `select` of a request from its query string; HttpError 400 names what makes no sense."""
     select: dict[str, Any] = {}
     for key, value in query.items():
         if key in ("id", "domain", "site", "sender"):
             select[key] = value
         elif key == "older_than":
             select[key] = _number(value, key)
-        elif key == "held" and value in ("true", "false"):
+        elif key in ("held", "all") and value in ("true", "false"):
             select[key] = value == "true"
         else:
             raise HttpError(400, f"{key}={value}: not a selector")
@@ -146,12 +238,6 @@ def _number(text: str, key: str) -> float:
     return number
 
 
-def _get(request: Request, serve: Callable[[Request], Response]) -> Response:
-    if request.method not in ("GET", "HEAD"):
-        raise HttpError(405, "GET")
-    return serve(request)
-
-
 def _merged(answers: list[Answer], missing: list[int], merged: Answer) -> Response:
     """What could be done, and where it could not; an error when no slot could."""
     failed = merge.errors(answers)
@@ -165,3 +251,67 @@ def _merged(answers: list[Answer], missing: list[int], merged: Answer) -> Respon
     short = sorted({*missing, *(answer["slot"] for answer in failed)})
     notes = {"errors": [{"slot": answer["slot"], "error": answer["error"]} for answer in failed]} if failed else {}
     return json_response({**merged, "incomplete": short, **notes})
+
+
+# -- the table ------------------------------------------------------------------------------------------------------
+
+Serve = Callable[[Api, Ask], Response]
+
+_SELECTORS = (
+    Parameter("id", str, "one message"),
+    Parameter("domain", str, "recipients at this domain"),
+    Parameter("site", str, "recipients whose mail goes to this site"),
+    Parameter("sender", str, 'messages of this sender; "" for the null sender'),
+    Parameter("older_than", float, "messages received that many seconds ago or earlier"),
+    Parameter("held", bool, "only messages on hold, or only others"),
+    Parameter("all", bool, "everything, said on purpose"),
+)
+_PAGING = (Parameter("after", str, "the `next` of the page before"), Parameter("limit", int, "rows at most, 1,000"))
+_DOES = {
+    "retry": "Due now instead of at its next attempt",
+    "hold": "Keep it in the queue without trying to deliver it; a reason is needed",
+    "release": "End a hold",
+    "bounce": "Return it to its senders with the reason, which is needed",
+    "remove": "Remove it for good; its sender is not told",
+}
+
+
+def _changing(verb: str) -> tuple[Operation, Serve]:
+    operation = Operation("POST", f"queue/{verb}", f"{verb}_mail", _DOES[verb], shapes.Changed, body=Order)
+    return operation, lambda api, ask: api._change(verb, ask)
+
+
+OPERATIONS: tuple[tuple[Operation, Serve], ...] = (
+    (Operation("GET", "openapi.json", "openapi", "This document"), Api._document),
+    (Operation("GET", "status", "status", "Workers, and what each says of its rooms", shapes.Status), Api._status),
+    (
+        Operation("GET", "queue/summary", "summary", "Sums of what waits, by domain", shapes.Summary, _SELECTORS),
+        Api._summary,
+    ),
+    (Operation("GET", "queue", "list", "A page of rows", shapes.Page, (*_SELECTORS, *_PAGING)), Api._list),
+    (Operation("GET", "queue/{id}", "show", "Everything about one message", shapes.Message), Api._show),
+    *(_changing(verb) for verb in VERBS),
+    (
+        Operation("GET", "suspensions", "suspensions", "What is suspended", shapes.Suspensions),
+        Api._suspensions,
+    ),
+    (
+        Operation(
+            "POST", "suspend", "suspend", "Stop mail, also such as comes later", shapes.Suspensions, body=Suspend
+        ),
+        Api._suspend,
+    ),
+    (Operation("POST", "resume", "resume", "Let it go again", shapes.Suspensions, body=Resume), Api._resume),
+)
+
+
+def _routes() -> dict[str, dict[str, tuple[Operation, Serve]]]:
+    """By path, its {word} taken out, then by method."""
+    routes: dict[str, dict[str, tuple[Operation, Serve]]] = {}
+    for operation, serve in OPERATIONS:
+        path = "/".join("{}" if part.startswith("{") else part for part in operation.path.split("/"))
+        routes.setdefault(path, {})[operation.method] = (operation, serve)
+    return routes
+
+
+_ROUTES = _routes()

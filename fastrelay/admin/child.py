@@ -2,9 +2,9 @@
 
     claim the row -> serve on admin.sock and, where there is one, on the [admin] address -> finish what is being asked
 
-The same pages stand on both; the API is on admin.sock alone, where file permission says who may ask (over TCP it would
-need a token, and there is none yet). TERM, INT and QUIT end it after at most LAST_ANSWERS seconds, the end of the
-master at once.
+The same pages stand on both. The API is on admin.sock, where file permission says who may ask; over TCP it needs the
+token of admin.token_file (token.py), and without such a file it is not there at all. TERM, INT and QUIT end it after at
+most LAST_ANSWERS seconds, the end of the master at once.
 """
 
 import os
@@ -18,10 +18,13 @@ from fastrelay.admin.fanout import Fanout
 from fastrelay.admin.http import HttpError, Request, Response
 from fastrelay.admin.pages import Pages, workers_now
 from fastrelay.admin.server import Server
+from fastrelay.admin.token import Token
 from fastrelay.errors import Impossible
+from fastrelay.eventlog import EventLog
 from fastrelay.process.admin_sockets import api_path
 from fastrelay.process.seat import Seat
 from fastrelay.process.sockets import name_of
+from fastrelay.process.suspensions import Suspensions
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.signals import SignalWatch
 from fastrelay.runtime.stream import wheel
@@ -50,6 +53,8 @@ class Admin:
         self._counts = metrics.Counts()
         self._exporter = metrics.Exporter(self._counts, IDENTITY, goes_on=False)
         self._pages = Pages(page, os.environ[metrics.DIRECTORY], clock.now)
+        self._log = EventLog(config.log, counts=self._counts, name="admin")
+        self._log.start()
         fanout = Fanout(Path(config.server.runtime_dir), Path(config.spool.path), page)
         about: dict[str, object] = {
             "hostname": config.server.hostname,
@@ -57,14 +62,22 @@ class Admin:
             "admin": "" if seat.http is None else name_of(seat.http),
             "config": config.source,
         }
-        self._api = Api(fanout, lambda: workers_now(page.rows(), clock.now()), about)
-        self._refusal = f"the API is served on {api_path(config)} only: curl --unix-socket {api_path(config)} ..."
+        self._api = Api(
+            fanout,
+            lambda: workers_now(page.rows(), clock.now()),
+            about,
+            stops=Suspensions(Path(config.spool.path)),
+            note=self._log.write,
+        )
+        self._token = Token(config.admin.token_file)
+        self._elsewhere = f"curl --unix-socket {api_path(config)} http://x{ROOT}status"
         self._servers = [Server(seat.api, self._all)]
         if seat.http is not None:
-            self._servers.append(Server(seat.http, self._pages_only))
+            self._servers.append(Server(seat.http, self._with_token))
         self._ticks = [tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now())), tasks.Ticker(BEAT, self._beat)]
         self._watches = [
             *(SignalWatch(number, self._ended.set) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)),
+            SignalWatch(signal.SIGUSR1, self._log.reopen),
             tasks.DescriptorWatch(seat.life_fd, self._orphaned),
         ]
 
@@ -79,15 +92,18 @@ class Admin:
         deadline = time.monotonic() + self._patience
         while any(server.busy for server in self._servers) and time.monotonic() < deadline:
             tasks.sleep(0.01)
+        self._log.close(LAST_ANSWERS)
         return 0
 
     def _all(self, request: Request, body: bytes) -> Response:
         return (self._api if request.path.startswith(ROOT) else self._pages).handle(request, body)
 
-    def _pages_only(self, request: Request, body: bytes) -> Response:
+    def _with_token(self, request: Request, body: bytes) -> Response:
         if request.path.startswith(ROOT):
-            raise HttpError(403, self._refusal)
-        return self._pages.handle(request, body)
+            if not self._token.wanted:
+                raise HttpError(403, f"the API needs admin.token_file to be served here; or ask {self._elsewhere}")
+            self._token.check(request.authorization)
+        return self._all(request, body)
 
     def _beat(self) -> None:
         page = self._seat.page

@@ -17,6 +17,7 @@ MAX_FIELDS = 100
 REASONS = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -42,13 +43,15 @@ class HttpError(Exception):
 
 
 class Request(NamedTuple):
-    """One request head. path is decoded; query keeps the last of repeated keys; length: octets of body that follow."""
+    """One request head. path is decoded; query keeps the last of repeated keys; length: octets of body that follow.
+    authorization: the field of that name."""
 
     method: str
     path: str
     query: dict[str, str]
     length: int
     keep_alive: bool
+    authorization: bytes = b""
 
 
 class Response(NamedTuple):
@@ -90,7 +93,7 @@ def parse_head(head: bytes) -> Request:
         raise HttpError(400, "no Host field")
     options = [option.strip() for option in fields.get(b"connection", b"").lower().split(b",")]
     keep_alive = parts[2] == b"HTTP/1.1" and b"close" not in options
-    return Request(parts[0].decode("ascii"), path, query, int(length), keep_alive)
+    return Request(parts[0].decode("ascii"), path, query, int(length), keep_alive, fields.get(b"authorization", b""))
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes]:

@@ -27,6 +27,8 @@ COMMANDS = {
     "stop": "Stop a running relay and wait until it is gone.",
     "queue": "Look at the queue and change it.",
     "user": "Say who may log in.",
+    "suspend": "Stop mail, also such as comes later; without a name: list what is suspended.",
+    "resume": "Let go what was suspended; its mail is due at once.",
     "resolve": "Draw the way from a domain to its hosts.",
     "send": "Hand one message to a relay.",
     "demo": "Relay mail through a small internet on this machine.",

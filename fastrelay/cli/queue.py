@@ -91,7 +91,7 @@ def summary(file: str | None, as_json: bool, **words: Any) -> int:
     Example:  fastrelay queue summary --older-than 1h
     """
     told = opened(file).summary(select(**words))
-    return _shown(told, as_json, queue_pages.summary)
+    return shown(told, as_json, queue_pages.summary)
 
 
 @queue.command(name="list")
@@ -113,7 +113,7 @@ def list_(file: str | None, as_json: bool, limit: int, **words: Any) -> int:
         rows += told["rows"]
         incomplete |= set(told["incomplete"])
         after = told["next"]
-    return _shown({"rows": rows, "next": after, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
+    return shown({"rows": rows, "next": after, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
 
 
 @queue.command()
@@ -133,7 +133,7 @@ def show(file: str | None, as_json: bool, ident: str) -> int:
         return exits.DATA
     if told.get("found") is False:
         return _incomplete(told)
-    return _shown(told, as_json, queue_pages.message)
+    return shown(told, as_json, queue_pages.message)
 
 
 def changing(function: Function) -> Function:
@@ -216,7 +216,7 @@ def _change(
     chosen = select(**words)
     told = opened(file).change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
     changed, busy = told["changed"], told["busy"]
-    code = _shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
+    code = shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
     if busy:
         print(f"{busy:,} left alone: being delivered this moment; ask again if they are still there", file=sys.stderr)
         return exits.TEMPORARY
@@ -234,20 +234,24 @@ def user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _shown(told: Answer, as_json: bool, drawn: Callable[[Answer], list[str]]) -> int:
+_NO_ANSWER = "its worker did not answer; try again"
+
+
+def shown(told: Answer, as_json: bool, drawn: Callable[[Answer], list[str]], no_answer: str = _NO_ANSWER) -> int:
+    """Print an answer; say which slots it does not cover, on stderr. The exit code."""
     if as_json:
         print(msgspec.json.encode(told).decode())
     else:
         print("\n".join(drawn({**told, "now": time.time()})))
-    return _incomplete(told)
+    return _incomplete(told, no_answer)
 
 
-def _incomplete(told: Answer) -> int:
+def _incomplete(told: Answer, no_answer: str = _NO_ANSWER) -> int:
     """Say which slots an answer does not cover; the exit code."""
     missing = told.get("incomplete", ())
     if not missing:
         return exits.OK
     whys = {error["slot"]: error["error"] for error in told.get("errors", ())}
     for slot in missing:
-        print(f"incomplete: slot-{slot:03d}: {whys.get(slot, 'its worker did not answer; try again')}", file=sys.stderr)
+        print(f"incomplete: slot-{slot:03d}: {whys.get(slot, no_answer)}", file=sys.stderr)
     return exits.TEMPORARY

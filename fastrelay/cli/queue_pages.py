@@ -47,7 +47,7 @@ def listing(told: Answer) -> list[str]:
             row["sender"] or "<>",
             row["recipient"] + (f" +{row['selected'] - 1:,}" if row["selected"] > 1 else ""),
             row["attempts"],
-            f"held: {row['held']}" if row["held"] else _due(row["next"], now),
+            _next(row, now),
             row["last"][:_REPLY],
         )
         for row in told["rows"]
@@ -79,13 +79,19 @@ def message(told: Answer) -> list[str]:
             one.get("place", ""),
             one.get("site", ""),
             one.get("attempts", ""),
-            _due(one["next"], now) if one["status"] == "open" else "",
+            _due(one["next"], now) if one["status"] == "open" and one.get("place") != "suspended" else "",
             one.get("last", ""),
         )
         for one in told["recipients"]
     ]
     out += ["", *lines(("RECIPIENT", "STATUS", "PLACE", "SITE", "TRIES", "NEXT", "LAST REPLY"), rows)]
     return [*out, "", *(clean(line) for line in told["headers"].splitlines())]
+
+
+def _next(row: Answer, now: float) -> str:
+    if row["held"]:
+        return f"held: {row['held']}"
+    return "suspended" if "suspended" in row["places"] else _due(row["next"], now)
 
 
 def _due(wall: float, now: float) -> str:

@@ -194,6 +194,7 @@ class Admin(Section, frozen=True):
     """[admin]"""
 
     address: str = "127.0.0.1:8025"  # "" = no TCP port; the socket in runtime_dir is always there
+    token_file: str = ""  # its first line opens the API over TCP ("Authorization: Bearer ..."); "" = not served there
 
 
 class Log(Section, frozen=True):

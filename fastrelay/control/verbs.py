@@ -63,10 +63,21 @@ class Control:
 
     site_of: recipient domain -> site as far as it is known now. parts: name -> statistics(), for `status`. rest: lets
     others work between two slices (offline there is nobody to let). loading: some mail of the slot is not known yet.
-    notices: writes to senders, for `bounce`.
+    notices: writes to senders, for `bounce`. look_again: reads what is suspended.
     """
 
-    __slots__ = ("_eventlog", "_loading", "_notices", "_parts", "_rest", "_schedule", "_site_of", "_store", "slot")
+    __slots__ = (
+        "_eventlog",
+        "_loading",
+        "_look_again",
+        "_notices",
+        "_parts",
+        "_rest",
+        "_schedule",
+        "_site_of",
+        "_store",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -80,7 +91,9 @@ class Control:
         rest: Callable[[float], None] = tasks.sleep,
         loading: Callable[[], bool] = lambda: False,
         notices: NoticeDesk | None = None,
+        look_again: Callable[[], None] = lambda: None,
     ) -> None:
+        self._look_again = look_again
         self.slot = slot
         self._notices = notices
         self._loading = loading
@@ -125,14 +138,14 @@ class Control:
         again = self._look(ident, request)  # reading may have waited
         if again is None:
             return {"found": False}
-        places = {item.domain: item.place.name.lower() for item in self._items(ident)}
+        places = {item.domain: _place(item) for item in self._items(ident)}
         return {"found": True, **views.detail(again, places, self._site_of, headers, self._dues(ident))}
 
     def _list(self, request: Request) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
 
         def take(one: Found) -> None:
-            places = {item.place.name.lower() for item in self._items(one.ident)}
+            places = {_place(item) for item in self._items(one.ident)}
             rows.append(views.row(one, places, self._dues(one.ident)))
 
         cursor = self._scan(request, take, _within(request.limit))
@@ -142,6 +155,11 @@ class Control:
         tally = views.Tally()
         cursor = self._scan(request, lambda one: tally.add(one, self._dues(one.ident)), 0)
         return {**tally.result(self._site_of), "next": cursor}
+
+    def _suspensions(self, request: Request) -> dict[str, Any]:
+        """They have changed: they hold here when this is answered."""
+        self._look_again()
+        return {}
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -388,6 +406,12 @@ class _Standing(NamedTuple):
     held: bool
 
 
+def _place(item: Any) -> str:
+    """Where an item stands, in a word; "suspended" where it waits before an operator's bar (schedule/places.py)."""
+    name: str = item.place.name
+    return "suspended" if name == "WAITING" and item.route is not None else name.lower()
+
+
 def _within(limit: int) -> int:
     return min(max(limit, 1), PAGE)
 
@@ -402,4 +426,5 @@ _VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
     "release": Control._release,
     "remove": Control._remove,
     "bounce": Control._bounce,
+    "suspensions": Control._suspensions,
 }

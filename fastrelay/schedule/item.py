@@ -53,8 +53,8 @@ class Item(msgspec.Struct, gc=False, eq=False):
     """ident: the message. indices: its recipients at `domain` that are open, as positions in the envelope.
 
     attempts: made so far. expires: monotonic seconds. due: monotonic seconds of its next look by the timers. route:
-    the decision by which it entered a lane. at: the bucket, queue or lane it stands in. mark: the audit's. sibling:
-    the next item of the same message.
+    the decision by which it entered a lane; where it is WAITING, the one by which it met an operator's bar. at: the
+    bucket, queue or lane it stands in. mark: the audit's. sibling: the next item of the same message.
     """
 
     ident: bytes

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator
 from fastrelay.errors import Impossible
 from fastrelay.mail.route import Route
 from fastrelay.runtime import tasks
+from fastrelay.schedule.bars import Bar, Bars
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.lane import Lane, Lanes, SiteSettings
 from fastrelay.schedule.queue import Queue, Queues
-from fastrelay.schedule.table import Table
+from fastrelay.schedule.table import Table, family
 from fastrelay.schedule.timers import Timers
 
 BATCH = 512  # items moved between two looks at the clock; 1 us each
 RESUME_SPREAD = 0.1  # items of a suspended lane come back over this share of the pause, at least 1 s
+MOST_SPREAD = 60.0  # seconds: what waited before a bar comes within a minute of its end
 RESCUE = 60.0  # seconds until an orphan is looked at again: its attempt may still be under way
 
 
@@ -36,6 +38,7 @@ class Places:
     __slots__ = (
         "_chance",
         "_now",
+        "bars",
         "expired",
         "lanes",
         "late",
@@ -56,6 +59,7 @@ class Places:
     ) -> None:
         self._now = now
         self._chance = chance
+        self.bars: Bars | None = None  # what an operator has suspended; None nearly always
         self.table = Table()
         self.timers = Timers(now(), notice_left)
         self.queues = Queues()
@@ -76,6 +80,7 @@ class Places:
             item.route = None
         elif place is Place.WAITING or place is Place.HELD:
             self.timers.left()
+            item.route = None
 
     def wait(self, item: Item, due: float, now: float) -> None:
         """To the router when due, else to the timers until due or expiry, whichever is first."""
@@ -115,6 +120,16 @@ class Places:
             self.put_off(item)
             self.wait(item, lane.suspended_until + self._chance() * max(1.0, pause * RESUME_SPREAD), now)
 
+    def wait_before(self, bar: Bar, item: Item, route: Route | None, now: float) -> None:
+        """An item before a bar: to the timers until the bar goes. It keeps its route: so `lifted` knows it."""
+        if item.expires <= now:
+            self.expire(item)
+        else:
+            self.put_off(item)
+            spread = min(max(1.0, (bar.until - now) * RESUME_SPREAD), MOST_SPREAD)
+            self.wait(item, bar.until + self._chance() * spread, now)
+            item.route = route
+
     def expire(self, item: Item) -> None:
         """Nobody counts the item any more: hand it to settlement."""
         self.table.run(item)
@@ -151,17 +166,21 @@ class Places:
                 self.timers.put(item)
                 self.late(item)
             else:
+                item.route = None
                 self.route(item)
 
     def enter(self, lane: Lane, queue: Queue, route: Route, now: float) -> None:
         """Up to BATCH items of a queue whose route is known enter their lane."""
         suspended = lane.suspended(now)
+        bars = self.bars
         for _ in range(BATCH):
             item = queue.pop()
             if item is None:
                 break
             if suspended:
                 self.wait_out(item, lane, now)
+            elif bars is not None and (bar := bars.find(item.ident, item.domain, route.site)) is not None:
+                self.wait_before(bar, item, route, now)
             else:
                 item.route = route
                 self.table.place(item, Place.READY, lane)
@@ -175,6 +194,38 @@ class Places:
             self.enter(lane, queue, route, self._now())
             yield
         del self.queues.entering[queue]
+
+    def barred(self) -> Iterator[None]:
+        """Something was suspended: what is ready and stands before a bar waits in the timers, as a chore."""
+        for lane in self.lanes.all():
+            for count, item in enumerate([*lane.items]):
+                bars = self.bars
+                if bars is None:
+                    return
+                if lane.holds(item) and (bar := bars.find(item.ident, item.domain, lane.site)) is not None:
+                    route = item.route
+                    self.leave(item)
+                    self.wait_before(bar, item, route, self._now())
+                if count % BATCH == BATCH - 1:
+                    yield
+            if lane.ready:
+                self.ready(lane)  # a runner may have given up before a long row of such items
+            yield
+
+    def lifted(self) -> Iterator[None]:
+        """Something was resumed: what waited for that alone is due, as a chore. It was due when it met the bar."""
+        for shard in self.table.shards:
+            for count, first in enumerate([*shard.values()]):
+                for item in family(first):
+                    route = item.route
+                    if item.place is Place.WAITING and route is not None and item.expires > self._now():
+                        bars = self.bars
+                        if bars is None or bars.find(item.ident, item.domain, route.site) is None:
+                            self.leave(item)
+                            self.route(item)
+                if count % BATCH == BATCH - 1:
+                    yield
+            yield
 
     def empty(self, lane: Lane) -> Iterator[None]:
         """A lane that was suspended: what is ready in it waits in the timers, as a chore."""

@@ -139,7 +139,6 @@ def test_queue_verbs_on_a_running_relay_and_on_its_spool(relay: RelayProcess) ->
     assert told(relay.command("queue", "release", "--all", "--json"))["changed"] == 1
     assert told(relay.command("queue", "remove", "--domain", "z.example", "--reason", "r", "--json"))["changed"] == 1
     assert told(relay.command("queue", "retry", "--all", "--json"))["changed"] == 2
-    assert relay.command("queue", "list", "--site", "x").returncode == 64
     assert relay.command("queue", "show", "0" * 32).returncode == 65
     admin = [(line["type"], line["recipient"]) for line in relay.lines() if line["type"].startswith("Admin")]
     assert ("AdminRemove", "d@z.example") in admin and ("AdminHold", "c@y.example") in admin

@@ -23,9 +23,12 @@ MAY = {
     "relay": LOW | ROOMS | {"intake", "errands"},
     "control": LOW | ROOMS | {"intake", "errands", "relay"},
     "adoption": LOW | ROOMS,
+    "suspending": LOW | ROOMS,
     "doors": {"config", "runtime"},
     "renewal": LOW | ROOMS | {"intake", "relay", "doors"},
-    "worker": LOW | ROOMS | {"intake", "errands", "relay", "control", "adoption", "doors", "renewal", "process"},
+    "worker": LOW
+    | ROOMS
+    | {"intake", "errands", "relay", "control", "adoption", "suspending", "doors", "renewal", "process"},
     "process": {"errors", "config", "metrics", "eventlog"},
     "admin": {"errors", "config", "metrics", "eventlog", "runtime", "process"},
     "load": GROUND | {"smtp", "runtime"},

@@ -7,6 +7,7 @@ import pytest
 
 from fastrelay.admin.api import LIMIT, Api
 from fastrelay.admin.http import HttpError, Request
+from fastrelay.process.suspensions import Suspension, checked
 
 IDENT = "0123456789abcdef0123456789abcdef"
 
@@ -171,3 +172,46 @@ def test_methods_are_kept_apart(path: str, method: str) -> None:
     with pytest.raises(HttpError) as refused:
         ask(path, method=method)
     assert refused.value.status == 405
+
+
+class Stops:
+    def __init__(self) -> None:
+        self.kept: tuple[Suspension, ...] = ()
+
+    def now(self, wall: float) -> tuple[Suspension, ...]:
+        return self.kept
+
+    def add(self, new: Suspension, wall: float) -> tuple[Suspension, ...]:
+        self.kept += (checked(new),)
+        return self.kept
+
+    def end(self, kind: str, name: str, wall: float) -> tuple[bool, tuple[Suspension, ...]]:
+        changed, self.kept = bool(self.kept), ()
+        return changed, self.kept
+
+
+def test_suspensions_are_written_then_told_to_every_slot() -> None:
+    slots, notes = Slots([{"slot": 0}], [1]), list[tuple[str, dict[str, Any]]]()
+    api = Api(slots, list, stops=Stops(), note=lambda kind, /, **fields: notes.append((kind, fields)))
+
+    def post(path: str, body: object) -> tuple[int, Any]:
+        octets = json.dumps(body).encode()
+        response = api.handle(Request("POST", f"/api/v1/{path}", {}, len(octets), True), octets)
+        return response.status, json.loads(response.body)
+
+    order = {"kind": "domain", "name": "A.Example", "seconds": 60, "reason": "r", "who": "w"}
+    status, told = post("suspend", order)
+    assert status == 200 and told["incomplete"] == [1] and told["changed"]
+    (one,) = told["suspensions"]
+    assert one["name"] == "a.example" and one["until"] == one["since"] + 60
+    assert slots.asked == [({"verb": "suspensions"}, False)]
+    response = api.handle(Request("GET", "/api/v1/suspensions", {}, 0, True), b"")
+    assert json.loads(response.body)["suspensions"] == [one]
+    assert post("suspend", {**order, "kind": "colour"})[0] == 400
+    assert post("suspend", {"kind": "domain", "name": "x"})[0] == 400
+    assert post("resume", {"kind": "domain", "name": "A.Example", "who": "w"})[1]["suspensions"] == []
+    assert post("resume", {"kind": "domain", "name": "a.example"})[1]["changed"] is False
+    assert [(kind, fields["name"]) for kind, fields in notes] == [
+        ("AdminSuspend", "a.example"),
+        ("AdminResume", "a.example"),
+    ]

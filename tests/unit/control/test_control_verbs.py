@@ -28,6 +28,7 @@ class Item:
     def __init__(self, domain: str, indices: tuple[int, ...], due: float, attempts: int, expires: float) -> None:
         self.domain, self.indices, self.due, self.attempts, self.expires = domain, indices, due, attempts, expires
         self.place = Place.WAITING
+        self.route: object = None
 
 
 class Message:
@@ -213,6 +214,14 @@ def test_while_mail_is_still_being_loaded_every_answer_says_so(slot: Slot) -> No
     assert slot.ask("retry", select={"all": True})["loading"]
     slot.loading = False
     assert "loading" not in slot.ask("list")
+
+
+def test_mail_before_a_suspension_is_told_apart(slot: Slot) -> None:
+    slot.schedule.items(ident(3))[1].route = "that of the item when it met the bar"
+    rows = slot.ask("list", limit=4)["rows"]
+    assert [row["places"] for row in rows[2:]] == [["waiting"], ["suspended", "waiting"]]
+    shown = slot.ask("show", select={"id": ident(3).hex()})
+    assert [one["place"] for one in shown["recipients"]] == ["waiting", "suspended"]
 
 
 def test_next_is_when_the_schedule_looks_again_not_what_was_recorded(slot: Slot) -> None:
