@@ -24,7 +24,7 @@ from fastrelay.runtime import x509
 from fastrelay.runtime.tls import file_text, server_context
 from fastrelay.runtime.x509 import Certificate
 
-LOOK = 5.0  # seconds; a renewal comes every few weeks, and its two files within one
+LOOK = 2.0  # seconds, as long as both files of a renewal take at most; a look costs 2 us a file
 _NOTHING = (0, 0, 0)
 
 Stamp = tuple[int, int, int]

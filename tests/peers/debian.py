@@ -26,8 +26,8 @@ _PERL = (f"usr/lib/{_MULTIARCH}/perl5/5.36", "usr/share/perl5", "usr/share/perl/
 
 
 def find(binary: str) -> Path | None:
-    """The program, unpacked or of this machine; None when there is none."""
-    for folder in ("usr/sbin", "usr/bin", "sbin", "bin", *_LIBRARIES):
+    """The program, or a file programs need (a library, a perl module), unpacked or of this machine; None without it."""
+    for folder in ("usr/sbin", "usr/bin", "sbin", "bin", *_LIBRARIES, *_PERL):
         path = UNPACKED / folder / binary
         if path.exists():
             return path
