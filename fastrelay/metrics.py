@@ -121,6 +121,8 @@ class Counts:
         "dns_stale",
         "event_log_dropped",
         "in_active",
+        "logins_failed",
+        "logins_ok",
         "loop_lag_seconds",
         "orphans",
         "out_active",
@@ -150,6 +152,8 @@ class Counts:
         self.rejected = 0
         self.tls_ok = 0
         self.tls_failed = 0
+        self.logins_ok = 0
+        self.logins_failed = 0
         self.sites = _Sites(sites)
         self.possibly_duplicate = 0
         self.quarantined = 0
@@ -229,6 +233,14 @@ METRICS: tuple[Metric, ...] = (
         "TLS handshakes with clients",
         ("result",),
         ((("ok",), "tls_ok"), (("failed",), "tls_failed")),
+    ),
+    Metric(
+        "logins_total",
+        Kind.COUNTER,
+        "logins",
+        "AUTH of clients",
+        ("result",),
+        ((("ok",), "logins_ok"), (("failed",), "logins_failed")),
     ),
     _by_site("messages_delivered_total", "delivered", "Recipients whose next hop took over, by site"),
     _by_site("messages_deferred_total", "deferred", "Attempts that ended temporarily, per recipient, by site"),

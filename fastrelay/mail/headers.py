@@ -5,9 +5,10 @@ Never parsed with `email`: measured 300 us for a header block whose Received cou
 
 import re
 
+from fastrelay.mail.address import UNFIT
+
 MAX_HEADER = 256 * 1024  # octets looked at; Postfix truncates at 100 kB (header_size_limit), so nothing real is longer
-_RECEIVED = re.compile(rb"(?:\A|\r\n)received[ \t]*:", re.IGNORECASE)
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_RECEIVED = re.compile(rb"\nreceived[ \t]*:")  # begins with what is searched for: 86 us for 62 KB of header, 4 ms else
 
 
 def header_end(content: bytes) -> int:
@@ -20,9 +21,9 @@ def header_end(content: bytes) -> int:
 
 def received_count(content: bytes) -> int:
     """How many Received fields the top-level header bears (RFC 5321 6.3); those of attached messages do not count."""
-    return len(_RECEIVED.findall(content, 0, header_end(content)))
+    return len(_RECEIVED.findall(b"\n" + content[: header_end(content)].lower()))
 
 
 def clean(text: str) -> str:
-    """`text` with control characters replaced by "?", so that it can stand in a header field, a log line or a reply."""
-    return _UNSAFE.sub("?", text)
+    """`text` with "?" for control characters and the like (UNFIT): fit for a header field, a log line or a reply."""
+    return UNFIT.sub("?", text)

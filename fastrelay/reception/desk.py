@@ -9,6 +9,7 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
+from fastrelay.reception.logins import Logins
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.stress import Temper
 from fastrelay.reception.trace import DateLine
@@ -106,9 +107,10 @@ class Stream(Protocol):
 class Desk:
     """tls: the certificates where the listener offers TLS. callers: where names of clients are found, if anywhere.
     temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
-    rejected, accept_seconds, throttled, stress, tls_ok, tls_failed."""
+    rejected, accept_seconds, throttled, stress, tls_ok, tls_failed, logins_ok, logins_failed. logins: who may log in,
+    where the listener offers that."""
 
-    __slots__ = ("callers", "counts", "dates", "intake", "log", "policy", "temper", "tls")
+    __slots__ = ("callers", "counts", "dates", "intake", "log", "logins", "policy", "temper", "tls")
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class Desk:
         counts: Counts,
         tls: Certificates | None = None,
         callers: Callers | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
@@ -125,5 +128,6 @@ class Desk:
         self.counts = counts
         self.tls = tls
         self.callers = callers
+        self.logins = logins
         self.temper: Temper = policy.calm
         self.dates = DateLine()

@@ -21,6 +21,7 @@ from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
 from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger
+from fastrelay.reception.logins import Logins
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.proxy import PROXY_SECONDS, BadIntroduction, Introduction
 from fastrelay.reception.session import Session
@@ -51,7 +52,8 @@ def _none() -> float:
 
 class Door:
     """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
-    look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name."""
+    look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
+    logins: who may log in, where the policy offers that."""
 
     def __init__(
         self,
@@ -66,8 +68,10 @@ class Door:
         balance: Callable[[int], bool] = _always,
         memory: Callable[[], float] = _none,
         look_up: Callable[[str], str] | None = None,
+        logins: Logins | None = None,
     ) -> None:
-        self._desk = Desk(policy, intake, log, counts, tls, Callers(look_up) if look_up is not None else None)
+        callers = Callers(look_up) if look_up is not None else None
+        self._desk = Desk(policy, intake, log, counts, tls, callers, logins)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory

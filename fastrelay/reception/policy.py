@@ -102,6 +102,8 @@ class Policy:
             max_recipients=listener.max_recipients,
             mend=listener.bare_newlines == "normalise",
             tls=listener.tls,
+            auth=listener.auth,
+            auth_plaintext=listener.auth_plaintext,
         )
         self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
         self.strained = stress.strained(listener.command_timeout)

@@ -25,23 +25,25 @@ from fastrelay.mail.headers import received_count
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.reception.caller import UNKNOWN, Caller
 from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
+from fastrelay.reception.logins import NOT_NOW
 from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
 from fastrelay.runtime import clock, tasks, x509
-from fastrelay.smtp.events import Content, Dropped, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Dropped, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
 from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, State
+from fastrelay.smtp.sasl.scram import Verifier
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
-from fastrelay.smtp.words import NO_TLS
+from fastrelay.smtp.words import AUTH_NO, NO_TLS
 
 HOLD = 16 * 1024  # octets of an unfinished message kept here; what is larger goes to a draft, which has a budget
 LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a client has under way that writes before
 # it reads (send and receive buffers of Linux start at 16 and 128 KiB); 1 MiB costs us 0.3 ms
 
-_CHUNKS, _CONTENT, _CHUNK, _CLOSED = State.CHUNKS, State.CONTENT, State.CHUNK, State.CLOSED
-_BETWEEN = (State.START, State.READY)
-_FREE_TO_GO = (State.START, State.READY, State.CLOSED)  # CLOSED: the session only lingers
+_CONTENT, _CHUNK, _CLOSED = State.CONTENT, State.CHUNK, State.CLOSED
+_BETWEEN = (State.START, State.READY, State.AUTH)
+_FREE_TO_GO = (State.START, State.READY, State.AUTH, State.CLOSED)  # CLOSED: the session only lingers
 _KEEPS_ITS_TIME = (State.CONTENT, State.CHUNK, State.ASTRAY, State.CLOSED)
 _LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
 _LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
@@ -56,6 +58,7 @@ class Session:
         "_client",
         "_desk",
         "_draft",
+        "_failed_logins",
         "_head",
         "_held",
         "_hops",
@@ -91,6 +94,7 @@ class Session:
         self._began = 0.0  # monotonic, of the content on its way; 0.0: no read was for it alone
         self._octets = 0  # of it, as read
         self._patience = SLOW_ERRORS  # errors of the client that cost it nothing more
+        self._failed_logins = 0
         self._leaving = False
         self._waiting = False  # for the client to say something
         self._shaking = False  # hands, in TLS
@@ -226,7 +230,7 @@ class Session:
                 return
             if state is _CONTENT:
                 octets = self._read_content(first=bool(output))
-            elif state > _CHUNKS:
+            elif state > _CONTENT:
                 octets = self._read_chunk()
             else:
                 self._waiting = True
@@ -303,6 +307,37 @@ class Session:
             self._note_refusal(event.reply, event.command)
         elif isinstance(event, StartTls):
             self._start_tls()
+        elif isinstance(event, AuthLookup | AuthClaim):
+            self._log_in(event)
+
+    def _log_in(self, event: AuthLookup | AuthClaim) -> None:
+        """May wait: for the derivation, and behind a failure. Nothing of a password is ever written anywhere."""
+        machine, desk, logins = self._machine, self._desk, self._desk.logins
+        assert logins is not None
+        if isinstance(event, AuthLookup):
+            answer = logins.verifier(event.user, self._client)
+            if isinstance(answer, Verifier):
+                machine.auth_verifier(answer)
+            else:
+                self._refuse(answer, "AUTH")
+            return
+        verdict = logins.judge(event, self._client)
+        if isinstance(verdict, Reply):
+            desk.counts.throttled["auth"] += 1
+            self._refuse(verdict, "AUTH", blame=verdict is NOT_NOW)
+        elif verdict:
+            desk.counts.logins_ok += 1
+            machine.auth_ok()
+            self._relays = True
+            self._head = b""
+        else:
+            desk.counts.logins_failed += 1
+            fields = {"user": event.user} if logins.knows(event.user) else {}
+            self._note_refusal(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
+            self._failed_logins += 1
+            pauses = logins.pauses
+            tasks.sleep(pauses[min(self._failed_logins, len(pauses)) - 1])
+            machine.auth_no(last=self._failed_logins >= len(pauses))
 
     def _start_tls(self) -> None:
         machine, stream, certificates = self._machine, self._stream, self._desk.tls
@@ -312,6 +347,8 @@ class Session:
         machine.tls_ok()
         stream.expire_in(self._desk.temper.command_seconds)
         stream.write(machine.take_output())
+        if machine.user:  # what was said in plaintext is void
+            self._relays = self._desk.policy.may_relay(self._client)
         self._shake_hands(certificates, first=False)
         machine.tls_started()
 
@@ -371,17 +408,19 @@ class Session:
         ident = desk.intake.fresh_ident()
         text = ident.hex()
         head = self._head
-        if not head:
+        if not head or mail.smtputf8:
             if self._caller is not None:  # nothing said 354: the message came by BDAT
                 self._verified = self._caller.name()
                 self._caller = None
-            head = self._head = received_head(
+            head = received_head(
                 machine.helo,
                 self._client,
                 desk.policy.terms.hostname,
-                protocol(extended=machine.extended, tls=machine.tls),
+                protocol(extended=machine.extended, tls=machine.tls, user=machine.user, smtputf8=mail.smtputf8),
                 verified=self._verified,
             )
+            if not mail.smtputf8:
+                self._head = head
         prefix = b"%b%b%b" % (head, text.encode("ascii"), desk.dates.at(wall))
         envelope = Envelope(
             mail.sender,
@@ -389,7 +428,9 @@ class Session:
             wall,
             client=self._client,
             helo=machine.helo,
+            user=machine.user,
             body=mail.body,
+            smtputf8=mail.smtputf8,
             ret=mail.ret,
             envid=mail.envid,
             session=self.ident,
@@ -455,6 +496,8 @@ class Session:
             "session_id": self.ident,
             "peer_address": {"name": machine.helo, "addr": self._client},
         }
+        if machine.user:
+            fields["user"] = machine.user
         layer = self._stream.tls
         if layer is not None:
             cipher = layer.cipher()

@@ -17,11 +17,11 @@ from fastrelay.mail.headers import MAX_HEADER, received_count
 MAX_HOPS = 100
 
 
-def protocol(*, extended: bool, tls: bool, user: str = "") -> str:
-    """The "with" word (RFC 3848)."""
+def protocol(*, extended: bool, tls: bool, user: str = "", smtputf8: bool = False) -> str:
+    """The "with" word (RFC 3848; RFC 6531 4.3)."""
     if not extended:
         return "SMTP"
-    return "ESMTP" + ("S" if tls else "") + ("A" if user else "")
+    return ("UTF8SMTP" if smtputf8 else "ESMTP") + ("S" if tls else "") + ("A" if user else "")
 
 
 def received_head(claimed: str, client: str, hostname: str, word: str, *, verified: str = "unknown") -> bytes:

@@ -21,7 +21,8 @@ _NOBODY = -1, -1, -1
 
 
 class Users:
-    """The file as a worker knows it. iterations: of decoys where there is no user at all. say(level, text)."""
+    """The file at `path`; "" = none, and nobody may log in. iterations: of decoys where there is no user at all.
+    say(level, text)."""
 
     __slots__ = ("_identity", "_iterations", "_names", "_path", "_reading", "_say", "_secret", "_table")
 
@@ -31,7 +32,18 @@ class Users:
         self._say = say
         self._reading = False
         self._identity = _identity(path)
-        self._take(read_users(path))
+        self._take(read_users(path) if path else {})
+
+    def renew(self, path: str, iterations: int) -> None:
+        """Another file from now on, and it can be read: else the users known so far stay."""
+        self._iterations = iterations
+        if path != self._path:
+            identity = _identity(path)
+            try:
+                self._take(read_users(path) if path else {})
+                self._path, self._identity = path, identity
+            except ConfigError as error:
+                self._say("error", f"{error}; the users of {self._path or 'no file'} stay in force")
 
     def _take(self, table: dict[str, Verifier]) -> None:
         self._table = table

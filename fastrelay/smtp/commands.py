@@ -4,7 +4,7 @@ Parameters of later extensions get their meaning here (RFC 5321 4.1.1.11: unknow
 """
 
 from fastrelay.mail.reply import Reply, reply
-from fastrelay.smtp import dsn, grammar
+from fastrelay.smtp import dsn, grammar, words
 from fastrelay.smtp.events import Mail, Rcpt
 from fastrelay.smtp.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, Extension, unknown
 from fastrelay.smtp.grammar import NO_PARAMETERS, Malformed
@@ -29,31 +29,54 @@ def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
     ret = envid = ""
     try:
         between, rest = grammar.path(argument, b"FROM:")
-        sender = grammar.mailbox(between) if between else ""
-        if not rest:
-            return Mail(sender, 0, body, NO_PARAMETERS)
+        if not rest and argument.isascii():
+            return Mail(grammar.mailbox(between) if between else "", 0, body, NO_PARAMETERS)
         parameters = grammar.parameters(rest)
+        smtputf8 = "SMTPUTF8" in parameters
+        sender = (grammar.mailbox(between) if between.isascii() else grammar.mailbox_utf8(between)) if between else ""
         _only_known(parameters, MAIL_PARAMETERS, offered)
+        if smtputf8 and parameters["SMTPUTF8"]:
+            raise Malformed("parameter", "SMTPUTF8 has no value")
+        if not (smtputf8 or argument.isascii()):
+            raise Unacceptable(words.NEEDS_SMTPUTF8)
         if "SIZE" in parameters:
             size = grammar.number(parameters["SIZE"], _SIZE_DIGITS)
         if "BODY" in parameters:
             body = parameters["BODY"].upper()
             if body not in _BODIES:
                 raise Malformed("parameter", "BODY is 7BIT or 8BITMIME")
+        if "AUTH" in parameters:
+            _submitter(parameters["AUTH"])
         if "RET" in parameters:
             ret = dsn.ret(parameters["RET"])
         if "ENVID" in parameters:
             envid = dsn.envid(parameters["ENVID"])
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.7")) from None
-    return Mail(sender, size, body, parameters, ret, envid)
+    return Mail(sender, size, body, parameters, ret, envid, smtputf8)
 
 
-def rcpt(argument: bytes, offered: frozenset[Extension]) -> Rcpt:
-    """`TO:<path> parameters`."""
+def _submitter(value: str) -> None:
+    """AUTH= (RFC 4954 5): who sent it first, as the client says. It is looked at and goes no further: we trust no
+    client to know, and then it counts as AUTH=<>."""
+    name = grammar.xtext(value)
+    if name != "<>":
+        try:
+            grammar.mailbox(name.encode("ascii"))
+        except Malformed:
+            raise Malformed("parameter", "AUTH is a mailbox in xtext, or <>") from None
+
+
+def rcpt(argument: bytes, offered: frozenset[Extension], smtputf8: bool = False) -> Rcpt:
+    """`TO:<path> parameters`. smtputf8: MAIL asked for it."""
     try:
         between, rest = grammar.path(argument, b"TO:")
-        address = POSTMASTER if between.lower() == b"postmaster" else grammar.mailbox(between)
+        if between.lower() == b"postmaster":
+            address = POSTMASTER
+        else:
+            address = grammar.mailbox(between) if between.isascii() else grammar.mailbox_utf8(between)
+        if not (smtputf8 or argument.isascii()):
+            raise Unacceptable(words.NEEDS_SMTPUTF8)
         if not rest:
             return Rcpt(address, NO_PARAMETERS)
         parameters = grammar.parameters(rest)

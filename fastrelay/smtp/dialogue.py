@@ -9,10 +9,11 @@ from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import words
 from fastrelay.smtp.chunk import Chunk
-from fastrelay.smtp.events import Content, Event, Mail, Rcpt, StartTls
+from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Mail, Rcpt, StartTls
 from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.lines import Lines
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
+from fastrelay.smtp.sasl.server import Exchange
 from fastrelay.smtp.terms import MAX_ERRORS, MAX_JUNK, Terms
 
 _CLOSED = State.CLOSED
@@ -26,6 +27,7 @@ class Dialogue:
         "asked",
         "chunk",
         "errors",
+        "exchange",
         "extended",
         "helo",
         "incoming",
@@ -33,6 +35,7 @@ class Dialogue:
         "lines",
         "mail",
         "max_errors",
+        "mechanism",
         "out",
         "over",
         "recipients",
@@ -41,13 +44,14 @@ class Dialogue:
         "surplus",
         "terms",
         "tls",
+        "user",
     )
 
     def __init__(self, terms: Terms, *, tls: bool = False) -> None:
         self.terms = terms
         self.lines = Lines()
         self.out: list[bytes] = []
-        self.asked: Mail | Rcpt | Content | StartTls | None = None
+        self.asked: Mail | Rcpt | Content | StartTls | AuthLookup | AuthClaim | None = None
         self.incoming: Incoming | None = None  # from the first DATA or BDAT on
         self.chunk: Chunk | None = None  # from the first BDAT on
         self.junk = 0
@@ -56,6 +60,9 @@ class Dialogue:
         self.helo = ""
         self.extended = False
         self.tls = tls
+        self.user = ""  # who logged in
+        self.exchange: Exchange | None = None  # of AUTH, while it is under way
+        self.mechanism = ""  # of that, or of the last one
         self.mail: Mail | None = None  # of the open transaction
         self.recipients: dict[str, Recipient] = {}  # accepted, by address: twice the same is one
         self.errors = 0  # since the last message taken

@@ -11,10 +11,10 @@ Limits are those of RFC 3461 5.4 and count what is on the wire. Errors: Malforme
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from fastrelay.mail.address import UNFIT
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.smtp import grammar
 from fastrelay.smtp.grammar import Malformed
@@ -33,7 +33,6 @@ _HEXPOINT = (
 )
 _EMBEDDED = re.compile(rf"\\x\{{({_HEXPOINT})\}}")
 _UTF8_ADDRESS = re.compile(rf"(?:[^\x00-\x20+=\\\x7f]|\\x\{{{_HEXPOINT}\}})+")
-_LINE_ENDS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, halves of characters, line and paragraph separators
 
 
 # -- what comes in ------------------------------------------------------------------------------------------------
@@ -75,7 +74,7 @@ def orcpt(text: str) -> str:
         grammar.xtext(address)
     elif not _UTF8_ADDRESS.fullmatch(address):
         raise Malformed("parameter", "bad utf-8 address")
-    elif any(unicodedata.category(character) in _LINE_ENDS for character in _unfolded(address)):
+    elif UNFIT.search(_unfolded(address)):
         raise Malformed("parameter", "the utf-8 address hides characters that are not printable")
     return text
 

@@ -16,7 +16,7 @@ class Mail(msgspec.Struct, gc=False):
     """Asks: may this sender open a transaction? -> mail_ok | refuse.
 
     sender: "" = null sender. size: what SIZE announced, 0 = nothing. body: "7BIT" | "8BITMIME". parameters: all of
-    them, keywords in capitals, already known to be of extensions we offer. ret, envid: as an Envelope has them.
+    them, keywords in capitals, already known to be of extensions we offer. ret, envid, smtputf8: as in an Envelope.
     """
 
     sender: str
@@ -25,6 +25,7 @@ class Mail(msgspec.Struct, gc=False):
     parameters: dict[str, str]
     ret: str = ""
     envid: str = ""
+    smtputf8: bool = False
 
 
 class Rcpt(msgspec.Struct, gc=False):
@@ -70,4 +71,23 @@ class StartTls(msgspec.Struct, gc=False):
     """Asks: begin the handshake? -> tls_ok, send what is to be sent, handshake, tls_started | refuse."""
 
 
-Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls
+class AuthLookup(msgspec.Struct, gc=False):
+    """Asks: SCRAM: what is kept of this user's password? -> auth_verifier | refuse. Strangers have a decoy."""
+
+    user: str
+    mechanism: str
+
+
+class AuthClaim(msgspec.Struct, gc=False):
+    """Asks: is it that user? -> auth_ok | auth_no | refuse. password: None where SCRAM has `proved` it, or not."""
+
+    user: str
+    mechanism: str
+    password: bytes | None = None
+    proved: bool = False
+
+    def __repr__(self) -> str:
+        return f"AuthClaim({self.user!r}, {self.mechanism}, {'***' if self.password is not None else self.proved})"
+
+
+Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls | AuthLookup | AuthClaim

@@ -7,6 +7,8 @@ is a row here, its parameters' meaning in server.py, and an entry in what the li
 import enum
 from collections.abc import Iterable
 
+from fastrelay.smtp import sasl
+
 
 class Extension(enum.Enum):
     """Keyword in the EHLO reply. The order here is the order there."""
@@ -17,7 +19,9 @@ class Extension(enum.Enum):
     ENHANCEDSTATUSCODES = "ENHANCEDSTATUSCODES"  # RFC 2034
     CHUNKING = "CHUNKING"  # RFC 3030, without BINARYMIME: what comes in goes on by DATA
     DSN = "DSN"  # RFC 3461
+    SMTPUTF8 = "SMTPUTF8"  # RFC 6531
     STARTTLS = "STARTTLS"  # RFC 3207
+    AUTH = "AUTH"  # RFC 4954
 
 
 BASIC = frozenset(
@@ -28,6 +32,7 @@ BASIC = frozenset(
         Extension.ENHANCEDSTATUSCODES,
         Extension.CHUNKING,
         Extension.DSN,
+        Extension.SMTPUTF8,
     },
 )
 
@@ -36,12 +41,18 @@ MAIL_PARAMETERS: dict[str, Extension] = {
     "BODY": Extension.EIGHTBITMIME,
     "RET": Extension.DSN,
     "ENVID": Extension.DSN,
+    "SMTPUTF8": Extension.SMTPUTF8,
+    "AUTH": Extension.AUTH,
 }
 RCPT_PARAMETERS: dict[str, Extension] = {"NOTIFY": Extension.DSN, "ORCPT": Extension.DSN}
 
 
 ALWAYS = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
-VERBS: dict[Extension, str] = {Extension.STARTTLS: "STARTTLS"}  # what each adds to the commands
+VERBS: dict[Extension, str] = {  # what each adds to the commands
+    Extension.CHUNKING: "BDAT",
+    Extension.STARTTLS: "STARTTLS",
+    Extension.AUTH: "AUTH",
+}
 
 
 def vocabulary(offered: Iterable[Extension]) -> str:
@@ -53,11 +64,8 @@ def vocabulary(offered: Iterable[Extension]) -> str:
 def keywords(offered: Iterable[Extension], max_size: int) -> list[str]:
     """The lines of an EHLO reply below the greeting."""
     known = frozenset(offered)
-    return [
-        f"SIZE {max_size}" if extension is Extension.SIZE else extension.value
-        for extension in Extension
-        if extension in known
-    ]
+    with_values = {Extension.SIZE: f"SIZE {max_size}", Extension.AUTH: " ".join(("AUTH", *sasl.OFFERED))}
+    return [with_values.get(extension, extension.value) for extension in Extension if extension in known]
 
 
 def unknown(given: Iterable[str], table: dict[str, Extension], offered: frozenset[Extension]) -> str:

@@ -1,8 +1,11 @@
-"""The grammar of paths, parameters and names (RFC 5321 4.1.2 and 4.1.3, RFC 3461 4 for xtext). Octets in, `str` out.
+"""The grammar of paths, parameters and names (RFC 5321 4.1.2 and 4.1.3, RFC 3461 4 for xtext, RFC 6531 3.3 beyond
+ASCII). Octets in, `str` out.
 
-The only door by which text of a peer becomes a mail address. What passes holds printable ASCII alone, so no address
-can open a line in a header, a log or an outbound command; whatever is not the grammar raises Malformed, which says in
-words for the reply which rule was broken.
+The only door by which text of a peer becomes a mail address. What passes holds printable ASCII alone, or, by the
+functions named so and only for a transaction that asked for SMTPUTF8, well-formed UTF-8 without anything that ends a
+line or steers a terminal (UNFIT); so no address can open a line in a header, a log or an outbound command. Whatever is
+not the grammar raises Malformed, which says in words for the reply which rule was broken. Text is passed on as it came,
+in whatever normal form (RFC 6531 3.3: who receives decides what is the same mailbox).
 
 Strict, with one tolerance: spaces after the colon of "FROM:" and "TO:", which applications that hand in mail often
 send and which can hide nothing. Source routes are read and dropped (RFC 5321 appendix C). Limits (RFC 5321 4.5.3.1):
@@ -10,7 +13,10 @@ local part 64 octets, domain 255, path 256; labels 63 (RFC 1035 2.3.4).
 """
 
 import ipaddress
+import re
 import string
+
+from fastrelay.mail.address import UNFIT, a_labels
 
 MAX_LOCAL = 64
 MAX_DOMAIN = 255
@@ -22,9 +28,14 @@ _ATEXT_DOT = (string.ascii_letters + string.digits + "!#$%&'*+-/=?^_`{|}~.").enc
 _LDH_DOT = (string.ascii_letters + string.digits + "-.").encode()
 _KEYWORD = (string.ascii_letters + string.digits + "-").encode()
 _CLIENT_NAME = (string.ascii_letters + string.digits + "-._").encode()
+_HIGH = bytes(range(0x80, 0x100))
+_HIGH_AS_X = bytes(octet if octet < 0x80 else 0x78 for octet in range(0x100))
 _VALUE = bytes(set(PRINTABLE) - {0x20, 0x3D})
+_VALUE_UTF8 = _VALUE + _HIGH
 _XCHAR = bytes(set(PRINTABLE) - {0x20, 0x2B, 0x3D})
 _UPPER_HEX = b"0123456789ABCDEF"
+
+_BEYOND = re.compile(r"[^\x00-\x7f]")
 
 NO_PARAMETERS: dict[str, str] = {}
 
@@ -86,6 +97,44 @@ def mailbox(octets: bytes) -> str:
     return octets.decode("ascii")
 
 
+def mailbox_utf8(octets: bytes) -> str:
+    """`mailbox` for a transaction that asked for SMTPUTF8: local part and labels may go beyond ASCII."""
+    if octets.isascii():
+        return mailbox(octets)
+    if octets.startswith(b"@"):
+        octets = _without_route(octets)
+    address = text(octets)
+    local, at, host = octets.rpartition(b"@")
+    if at and not host.isascii():
+        domain_utf8(host)
+        host = b"x"
+    mailbox(local.translate(_HIGH_AS_X) + at + host)  # the rules of RFC 5321, all of which are about ASCII
+    return address
+
+
+def domain_utf8(octets: bytes) -> str:
+    """A domain name with U-labels (RFC 5890 2.3.2.1): it is one for its ASCII, and its A-labels are one."""
+    name = text(octets)
+    domain(_BEYOND.sub("x", name).encode("ascii"))
+    try:
+        ascii_form = a_labels(name).encode("ascii")
+    except ValueError:
+        raise Malformed("path", "bad domain name") from None
+    domain(ascii_form)
+    return name
+
+
+def text(octets: bytes) -> str:
+    """Well-formed UTF-8 without controls and the like."""
+    try:
+        found = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("path", "not UTF-8") from None
+    if UNFIT.search(found):
+        raise Malformed("path", "characters that no address has")
+    return found
+
+
 def domain(octets: bytes) -> str:
     """A domain name: letters, digits and inner hyphens between single dots."""
     if (
@@ -138,7 +187,10 @@ def client_name(octets: bytes) -> str:
 
 
 def parameters(octets: bytes) -> dict[str, str]:
-    """` KEYWORD=value KEYWORD` behind a path -> {"KEYWORD": "value", ...}; no value is ""; keywords in capitals."""
+    """` KEYWORD=value KEYWORD` behind a path -> {"KEYWORD": "value", ...}; no value is ""; keywords in capitals.
+
+    A value may go beyond ASCII (RFC 6531 3.3); whether it may here is for the caller, who knows the transaction.
+    """
     if not octets:
         return NO_PARAMETERS
     found: dict[str, str] = {}
@@ -149,11 +201,13 @@ def parameters(octets: bytes) -> dict[str, str]:
         if not keyword or keyword.translate(None, _KEYWORD) or keyword[0] == 0x2D:
             raise Malformed("parameter", "a parameter is KEYWORD or KEYWORD=value")
         if equals and (not value or value.translate(None, _VALUE)):
-            raise Malformed("parameter", "bad parameter value")
+            if not value or value.translate(None, _VALUE_UTF8):
+                raise Malformed("parameter", "bad parameter value")
+            text(value)
         name = keyword.upper().decode("ascii")
         if name in found:
             raise Malformed("parameter", f"{name} was given twice")
-        found[name] = value.decode("ascii")
+        found[name] = value.decode("utf-8")
     return found
 
 

@@ -1,8 +1,8 @@
 """Command lines out of a stream of octets. Only CRLF ends a line (RFC 5321 2.3.8); a bare CR or LF is part of one.
 
-A line of more than MAX_LINE octets comes out once as OVERLONG when its CRLF has come: what it held is gone, the octets
-behind the CRLF are the next line, so the dialogue stays in step. At most MAX_LINE octets of an unfinished line are
-kept.
+A line of more than `most` octets (MAX_LINE) comes out once as OVERLONG when its CRLF has come: what it held is gone, the
+octets behind the CRLF are the next line, so the dialogue stays in step. At most so many octets of an unfinished line
+are kept.
 """
 
 MAX_LINE = 2048  # octets with CRLF: 512 (RFC 5321 4.5.3.1.4) and room for the parameters of every extension we know
@@ -14,12 +14,13 @@ _CRLF = b"\r\n"
 class Lines:
     """What was read and not yet used."""
 
-    __slots__ = ("_at", "_octets", "_skipping")
+    __slots__ = ("_at", "_octets", "_skipping", "most")
 
     def __init__(self) -> None:
         self._octets = b""
         self._at = 0  # start of what is not used yet
         self._skipping = False  # inside an overlong line
+        self.most = MAX_LINE  # an exchange of AUTH has longer ones
 
     def feed(self, octets: bytes) -> None:
         """Add what was read."""
@@ -36,12 +37,12 @@ class Lines:
         end = octets.find(_CRLF, at)
         if end >= 0:
             self._at = end + 2
-            if self._skipping or end - at > MAX_LINE - 2:
+            if self._skipping or end - at > self.most - 2:
                 self._skipping = False
                 return OVERLONG
             return octets[at:end]
         half_end = octets.endswith(b"\r")
-        if len(octets) - at > (MAX_LINE - 1 if half_end else MAX_LINE - 2):
+        if len(octets) - at > (self.most - 1 if half_end else self.most - 2):
             self._skipping = True
             self._octets = b"\r" if half_end else b""
             self._at = 0

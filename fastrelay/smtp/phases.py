@@ -17,10 +17,11 @@ class State(enum.IntEnum):
     MAIL = 2  # sender accepted
     RCPT = 3  # at least one recipient accepted
     CHUNKS = 4  # a part of the message came by BDAT, and it was not the last
-    CONTENT = 5  # 354 was said, the message is on its way; from here on no command is looked for
-    CHUNK = 6  # the octets of a BDAT are on their way
-    ASTRAY = 7  # so are they, but of a BDAT that was refused: they are thrown away
-    CLOSED = 8  # the last reply is said; nothing more is read
+    AUTH = 5  # an exchange of AUTH is under way; from here on no command is looked for
+    CONTENT = 6  # 354 was said, the message is on its way
+    CHUNK = 7  # the octets of a BDAT are on their way
+    ASTRAY = 8  # so are they, but of a BDAT that was refused: they are thrown away
+    CLOSED = 9  # the last reply is said; nothing more is read
 
     __hash__ = int.__hash__  # that of Enum is a Python function, called at every look into a table
 
@@ -39,10 +40,12 @@ class Step(enum.IntEnum):
     CHUNK = 8  # BDAT is taken, its octets follow
     MORE = 9  # they came, and another BDAT is to follow
     STRAY = 10  # BDAT is refused, its octets follow all the same; then all is as before
+    AUTH = 11
+    AUTH_END = 12  # with or without success
 
 
 _COMMANDS = (State.START, State.READY, State.MAIL, State.RCPT, State.CHUNKS)
-_OPEN = (*_COMMANDS, State.CONTENT, State.CHUNK, State.ASTRAY)
+_OPEN = (*_COMMANDS, State.AUTH, State.CONTENT, State.CHUNK, State.ASTRAY)
 
 TRANSITIONS: dict[Step, dict[State, State]] = {
     # EHLO in a transaction resets it (RFC 5321 4.1.4)
@@ -59,6 +62,8 @@ TRANSITIONS: dict[Step, dict[State, State]] = {
         State.CHUNKS: State.READY,
     },
     Step.TLS: {State.READY: State.START},  # all that was said in plaintext is forgotten (RFC 3207 4.2)
+    Step.AUTH: {State.READY: State.AUTH},
+    Step.AUTH_END: {State.AUTH: State.READY},
     Step.CLOSE: dict.fromkeys(_OPEN, State.CLOSED),
     Step.CHUNK: {State.RCPT: State.CHUNK, State.CHUNKS: State.CHUNK},
     Step.MORE: {State.CHUNK: State.CHUNKS},
@@ -80,6 +85,12 @@ OUT_OF_ORDER: dict[Step, dict[State, str]] = {
         State.CHUNKS: "BDAT has begun",
     },
     Step.CHUNK: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "No valid recipients"},
+    Step.AUTH: {
+        State.START: "EHLO first",
+        State.MAIL: "Not in a transaction",
+        State.RCPT: "Not in a transaction",
+        State.CHUNKS: "Not in a transaction",
+    },
     Step.TLS: {
         State.START: "EHLO first",
         State.MAIL: "Not in a transaction",

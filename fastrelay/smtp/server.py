@@ -8,12 +8,12 @@
 Replies gather until `next_event` finds nothing more to do, so a pipelined group is answered by one write (RFC 2920).
 What needs no decision (order, syntax, sizes, HELP, ...) is answered by the verbs (verbs.py). A line that is wrong gets
 its error and the dialogue stays in step; where it cannot, the connection ends: octets behind a command that ends a
-group (RFC 2920 3.1: EHLO, DATA, NOOP, VRFY, STARTTLS; nothing could tell a command from injected text there), a talker
-that is not SMTP, too many errors, a spoiled message that never ends. `over` then says why.
+group (RFC 2920 3.1: EHLO, DATA, NOOP, VRFY, STARTTLS, AUTH; nothing could tell a command from injected text there), a
+talker that is not SMTP, too many errors, a spoiled message that never ends. `over` then says why.
 
-Promises: a message ends at CRLF "." CRLF alone, or with the last octet of a BDAT LAST; every octet of an address,
-parameter or name handed on is printable ASCII (grammar.py); memory per session is bounded by one read, the recipients
-allowed and MAX_LINE.
+Promises: a message ends at CRLF "." CRLF alone, or with the last octet of a BDAT LAST; addresses, parameters and names
+handed on are printable ASCII, or, where the transaction asked for SMTPUTF8, well-formed UTF-8 without controls
+(grammar.py); memory per session is bounded by one read, the recipients allowed and MAX_LINE.
 
 Measured: EHLO, MAIL, RCPT, DATA, 5 KB of content, QUIT in 6 reads: 27 us, 10 of them the dot codec.
 """
@@ -23,23 +23,27 @@ from typing import TypeVar
 from fastrelay.errors import MisuseError
 from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply
-from fastrelay.smtp import words
+from fastrelay.smtp import authentication, words
 from fastrelay.smtp.dialogue import Dialogue
 from fastrelay.smtp.dsn import joined
-from fastrelay.smtp.events import Content, Event, Mail, Rcpt, Spoiled, StartTls
-from fastrelay.smtp.grammar import PRINTABLE
+from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Mail, Rcpt, Spoiled, StartTls
+from fastrelay.smtp.extensions import Extension
+from fastrelay.smtp.grammar import PRINTABLE, Malformed, text
 from fastrelay.smtp.incoming import SWALLOWED
 from fastrelay.smtp.lines import OVERLONG
 from fastrelay.smtp.phases import TRANSITIONS, State, Step
+from fastrelay.smtp.sasl.scram import Verifier
 from fastrelay.smtp.verbs import COMMANDS, unknown
 
 _CHUNKS, _CONTENT, _CHUNK, _CLOSED = State.CHUNKS, State.CONTENT, State.CHUNK, State.CLOSED
 _ON_MAIL, _ON_RCPT, _ON_END = TRANSITIONS[Step.MAIL], TRANSITIONS[Step.RCPT], TRANSITIONS[Step.END]
+_AUTH = State.AUTH
 _ON_TLS, _ON_MORE = TRANSITIONS[Step.TLS], TRANSITIONS[Step.MORE]
 
+_WITH_ADDRESS = (b"MAIL ", b"RCPT ", b"VRFY ", b"EXPN ")
 _TLS_RECORD = b"\x16\x03"
 
-_Asking = TypeVar("_Asking", Mail, Rcpt, Content, StartTls)
+_Asking = TypeVar("_Asking", Mail, Rcpt, Content, StartTls, AuthLookup, AuthClaim)
 
 
 class Server(Dialogue):
@@ -89,6 +93,8 @@ class Server(Dialogue):
                     return self._content()
                 if state is _CLOSED:
                     return None
+                if state is _AUTH:
+                    return authentication.line(self)
                 event = self._chunk() if state is _CHUNK else self._astray()
                 if event is not None or self.state is state:
                     return event
@@ -101,7 +107,7 @@ class Server(Dialogue):
             if line is OVERLONG:
                 self.error(words.OVERLONG_LINE)
                 continue
-            if line.translate(None, PRINTABLE):
+            if line.translate(None, PRINTABLE) and not self._beyond_ascii(line):
                 if state is State.START and line.startswith(_TLS_RECORD):
                     self.end("not SMTP: a TLS record")
                 else:
@@ -115,6 +121,16 @@ class Server(Dialogue):
             event = command(self, argument)
             if event is not None:
                 return event
+
+    def _beyond_ascii(self, line: bytes) -> bool:
+        """A command that may hold addresses beyond ASCII, in well-formed UTF-8 without controls (RFC 6531 3.3)."""
+        if line[:5].upper() not in _WITH_ADDRESS or Extension.SMTPUTF8 not in self.terms.offered:
+            return False
+        try:
+            text(line)
+        except Malformed:
+            return False
+        return True
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
@@ -155,6 +171,26 @@ class Server(Dialogue):
         self.helo = ""
         self.extended = False
         self.tls = True
+        self.user = ""
+
+    def auth_verifier(self, verifier: Verifier) -> None:
+        """What is kept of the user's password, or a decoy for a stranger."""
+        self._answered(AuthLookup)
+        authentication.know(self, verifier)
+
+    def auth_ok(self) -> None:
+        """It is he: `user` from now on."""
+        self.user = self._answered(AuthClaim).user
+        authentication.ended(self)
+        self.out.append(words.AUTH_OK)
+
+    def auth_no(self, *, last: bool = False) -> None:
+        """It is not. last: nor may the client try again here."""
+        self._answered(AuthClaim)
+        authentication.ended(self)
+        self.error(words.AUTH_NO)
+        if last:
+            self.hang_up(words.AUTH_NO_MORE, "too many failed logins")
 
     def refuse(self, answer: Reply, *, blame: bool = True) -> None:
         """No, to whatever was asked. blame: it counts against the client (not when the shortage is ours)."""
@@ -163,6 +199,8 @@ class Server(Dialogue):
             raise MisuseError("nothing was asked")
         if type(asked) is Content:
             self._leave_content()
+        elif self.state is _AUTH:
+            authentication.ended(self)
         if blame:
             self.error(answer)
         else:

@@ -4,6 +4,7 @@ What is said in every session is put into octets here, once.
 """
 
 from fastrelay.mail.reply import Reply, reply
+from fastrelay.smtp import sasl
 from fastrelay.smtp.extensions import BASIC, Extension, keywords, vocabulary
 
 MAX_ERRORS = 20  # errors since the last message taken, then 421: Postfix smtpd_hard_error_limit
@@ -14,13 +15,18 @@ MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): 
 class Terms:
     """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted
     per message, at least 100 (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused. tls: what
-    is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer.
+    is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer. auth: may a
+    client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext. guarded: something has to
+    come before MAIL.
     """
 
     __slots__ = (
+        "auth",
+        "auth_plaintext",
         "ehlo",
         "ehlo_tls",
         "greeting",
+        "guarded",
         "helo",
         "help",
         "help_tls",
@@ -28,6 +34,7 @@ class Terms:
         "max_recipients",
         "max_size",
         "mend",
+        "needs_auth",
         "needs_tls",
         "offered",
         "offered_tls",
@@ -43,6 +50,8 @@ class Terms:
         max_recipients: int = 1000,
         mend: bool = False,
         tls: str = "none",
+        auth: str = "none",
+        auth_plaintext: bool = False,
         extensions: frozenset[Extension] = BASIC,
     ) -> None:
         self.hostname = hostname
@@ -50,8 +59,15 @@ class Terms:
         self.max_recipients = max_recipients
         self.mend = mend
         self.needs_tls = tls == "required"
-        self.offered_tls = extensions - {Extension.STARTTLS}
-        self.offered = self.offered_tls | {Extension.STARTTLS} if tls in ("starttls", "required") else self.offered_tls
+        self.needs_auth = auth == "required"
+        self.guarded = self.needs_tls or self.needs_auth
+        self.auth: tuple[str, ...] = sasl.OFFERED if auth != "none" else ()
+        self.auth_plaintext = auth_plaintext
+        plain = extensions - {Extension.STARTTLS, Extension.AUTH}
+        self.offered_tls = plain | {Extension.AUTH} if self.auth else plain
+        self.offered = self.offered_tls if auth_plaintext else plain
+        if tls in ("starttls", "required"):
+            self.offered |= {Extension.STARTTLS}
         self.greeting = reply(220, "", f"{hostname} ESMTP ready").to_wire()
         self.helo = reply(250, "", hostname).to_wire()
         self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size)).to_wire()

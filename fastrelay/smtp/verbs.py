@@ -7,7 +7,7 @@ questions. `COMMANDS` is the whole vocabulary.
 from collections.abc import Callable
 
 from fastrelay.mail.reply import reply
-from fastrelay.smtp import commands, words
+from fastrelay.smtp import authentication, commands, words
 from fastrelay.smtp.chunk import Chunk
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.dialogue import Dialogue
@@ -56,8 +56,11 @@ def _mail(dialogue: Dialogue, argument: bytes) -> Event | None:
     if dialogue.state not in _ON_MAIL:
         return dialogue.out_of_order(Step.MAIL)
     terms = dialogue.terms
-    if terms.needs_tls and not dialogue.tls:
-        return dialogue.error(words.NEEDS_TLS)
+    if terms.guarded:
+        if terms.needs_tls and not dialogue.tls:
+            return dialogue.error(words.NEEDS_TLS)
+        if terms.needs_auth and not dialogue.user:
+            return dialogue.error(words.NEEDS_AUTH)
     try:
         event = commands.mail(argument, terms.offered_tls)
     except Unacceptable as error:
@@ -75,7 +78,7 @@ def _rcpt(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.out_of_order(Step.RCPT)
     terms = dialogue.terms
     try:
-        event = commands.rcpt(argument, terms.offered_tls)
+        event = commands.rcpt(argument, terms.offered_tls, dialogue.mail is not None and dialogue.mail.smtputf8)
     except Unacceptable as error:
         return dialogue.error(error.answer)
     if len(dialogue.recipients) >= terms.max_recipients:
@@ -143,7 +146,7 @@ def _vrfy(dialogue: Dialogue, argument: bytes) -> Event | None:
 
 def _not_here(dialogue: Dialogue, argument: bytes) -> Event | None:
     if dialogue.lines.pending:
-        return dialogue.out_of_step()  # AUTH and TURN change what follows, EXPN ends a group
+        return dialogue.out_of_step()  # TURN changes what follows, EXPN ends a group
     return dialogue.error(words.NOT_HERE)
 
 
@@ -195,7 +198,7 @@ def _starttls(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.error(words.NO_ARGUMENT)
     if dialogue.tls:
         return dialogue.error(words.TLS_ALREADY)
-    if dialogue.terms.offered is dialogue.terms.offered_tls:
+    if Extension.STARTTLS not in dialogue.terms.offered:
         return dialogue.error(words.NO_TLS)
     if dialogue.state not in _ON_TLS:
         return dialogue.out_of_order(Step.TLS)
@@ -225,7 +228,7 @@ COMMANDS: dict[bytes, Callable[[Dialogue, bytes], Event | None]] = {
     b"VRFY": _vrfy,
     b"EXPN": _not_here,
     b"STARTTLS": _starttls,
-    b"AUTH": _not_here,
+    b"AUTH": authentication.command,
     b"BDAT": _bdat,
     b"TURN": _not_here,
     b"ETRN": _not_here,

@@ -19,7 +19,7 @@ from fastrelay.smtp.words import TLS_GO
 from tests.peers import dialogue
 from tests.peers.certificates import Authority
 from tests.peers.dialogue import Dialogue
-from tests.peers.front_desk import HOSTNAME, FakeLedger, FakeLog
+from tests.peers.front_desk import HOSTNAME, FakeLedger, FakeLog, logins_of
 
 DIALOGUES = [dialogue.read(path) for path in sorted((Path(__file__).parent / "server").glob("*.txt"))]
 
@@ -65,7 +65,8 @@ def play(one: Dialogue, listener: dict[str, Any], certificates: Certificates) ->
     port = listening.getsockname()[1]
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     shown = certificates if way_of_tls != "none" else None
-    door = Door(policy, [listening], intake, ledger, FakeLog(), Counts(), tls=shown)
+    log = FakeLog()
+    door = Door(policy, [listening], intake, ledger, log, Counts(), tls=shown, logins=logins_of(log))
     door.open()
     client = stream.connect("127.0.0.1", port)
     client.expire_in(20.0)

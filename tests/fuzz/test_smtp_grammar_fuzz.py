@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrelay.mail.address import domain_of
 from fastrelay.smtp import commands, grammar
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.events import Mail
@@ -92,8 +93,38 @@ def test_a_mailbox_is_what_the_rfc_says_and_means_one_thing(octets: bytes) -> No
         assert grammar.path(f"TO:<{address}>".encode(), b"TO:") == (address.encode(), b""), "and in a command line too"
 
 
+NO_ADDRESS_HAS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CHARACTERS = st.characters(exclude_categories=["Cs"], min_codepoint=0x80) | st.sampled_from(
+    "éжß例\x85\u2028\u202e\u200d。"
+)
+BEYOND_BITS = CHARACTERS.map(lambda one: one.encode()) | LOCAL_BITS
+NEAR_BEYOND = st.tuples(
+    st.lists(BEYOND_BITS, max_size=6).map(b"".join),
+    st.sampled_from([b"@", b"@", b""]),
+    st.lists(BEYOND_BITS | DOMAIN_BITS, max_size=6).map(b"".join),
+).map(b"".join)
+
+
+@effort(400)
+@given(NEAR_BEYOND | NEAR_MAILBOX | ANY)
+def test_a_mailbox_beyond_ascii_means_one_thing_and_opens_nothing(octets: bytes) -> None:
+    try:
+        address = grammar.mailbox_utf8(octets)
+    except Malformed as error:
+        assert error.part == "path" and PRINTABLE_TEXT.match(str(error))
+        return
+    assert octets.endswith(address.encode()) and not NO_ADDRESS_HAS.search(address)
+    assert len(address.splitlines()) == 1 and grammar.mailbox_utf8(address.encode()) == address
+    local, at, domain = address.rpartition("@")
+    plain = "".join(one if one.isascii() else "x" for one in local)
+    assert at and len(local.encode()) <= 64 and re.match(LOCAL.pattern.decode(), plain)
+    assert DOMAIN.match(domain_of(address).encode("ascii")) or domain.startswith("[")
+    if address.isascii():
+        assert grammar.mailbox(octets) == address
+
+
 @effort(200)
-@given(MAIL_ARGUMENT | ANY)
+@given(MAIL_ARGUMENT | NEAR_BEYOND.map(lambda address: b"FROM:<" + address + b"> SMTPUTF8") | ANY)
 def test_mail_is_a_value_or_one_reply(argument: bytes) -> None:
     try:
         event = commands.mail(argument, BASIC)
@@ -101,9 +132,11 @@ def test_mail_is_a_value_or_one_reply(argument: bytes) -> None:
         assert ONE_REPLY.match(error.answer.to_wire())
         return
     assert isinstance(event, Mail)
-    assert PRINTABLE_TEXT.match(event.sender) and event.body in ("7BIT", "8BITMIME") and 0 <= event.size < 10**20
+    assert not NO_ADDRESS_HAS.search(event.sender) and (event.smtputf8 or PRINTABLE_TEXT.match(event.sender))
+    assert event.body in ("7BIT", "8BITMIME") and 0 <= event.size < 10**20
     for keyword, value in event.parameters.items():
-        assert re.fullmatch(r"[A-Z0-9][A-Z0-9-]*", keyword) and re.fullmatch(r"[!-<>-~]*", value)
+        assert re.fullmatch(r"[A-Z0-9][A-Z0-9-]*", keyword) and not NO_ADDRESS_HAS.search(value)
+        assert re.fullmatch(r"[!-<>-~]*", value) or (event.smtputf8 and re.fullmatch(r"[^ =\x00-\x1f]*", value))
 
 
 @effort(200)
@@ -151,5 +184,7 @@ def test_any_octets_are_a_value_or_malformed(read: Callable[[bytes], object], oc
         value = read(octets)
     except Malformed:
         return
-    words = [*value, *value.values()] if isinstance(value, dict) else [value]
+    words = list(value) if isinstance(value, dict) else [value]
     assert all(isinstance(word, str) and PRINTABLE_TEXT.match(word) for word in words)
+    if isinstance(value, dict):  # beyond ASCII is for the transaction to know
+        assert not any(NO_ADDRESS_HAS.search(word) for word in value.values())

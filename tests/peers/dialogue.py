@@ -31,7 +31,7 @@ from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH TURN ETRN".split())
-OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN"  # walk.txt alone spells it out
+OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8"  # walk.txt alone spells it out
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
 
@@ -72,13 +72,24 @@ class Dialogue:
         return [bytes((octet,)) for octet in b"".join(self.whole())]
 
     def pipelined(self) -> list[bytes]:
+        pieces, asked = [b""], False  # who answers a challenge waits for it, and for what is said then
+        for exchange in self.exchanges:
+            pieces[-1] += exchange.send
+            challenged = bool(exchange.answers) and exchange.answers[-1].startswith("334")
+            if asked or challenged:
+                pieces.append(b"")
+            asked = challenged
         chunks, chunk = [], b""
-        for line in re.findall(rb"(?s:.*?\r\n|.+)", b"".join(self.whole())):
-            chunk += line
-            if line.split(b" ")[0].strip().upper() in ENDS_GROUP:
+        for piece in pieces:
+            for line in re.findall(rb"(?s:.*?\r\n|.+)", piece):
+                chunk += line
+                if line.split(b" ")[0].strip().upper() in ENDS_GROUP:
+                    chunks.append(chunk)
+                    chunk = b""
+            if chunk:
                 chunks.append(chunk)
                 chunk = b""
-        return [*chunks, chunk] if chunk else chunks
+        return chunks
 
     def intake(self) -> FakeIntake:
         """The house as the transcript's words make it."""
@@ -94,7 +105,7 @@ class Dialogue:
     def check_answers(self, said: bytes) -> None:
         """The server's octets are the transcript's lines, no more and no fewer."""
         assert said == b"" or said.endswith(b"\r\n")
-        lines = said.decode("ascii").split("\r\n")[:-1]
+        lines = said.decode().split("\r\n")[:-1]
         for number, (line, wanted) in enumerate(zip(lines, self.answers, strict=False)):
             assert matches(line, wanted), f"answer {number + 1}: {line!r} is not {wanted!r}"
         assert len(lines) == len(self.answers), f"said {lines[len(self.answers) :]}, due {self.answers[len(lines) :]}"
@@ -109,8 +120,8 @@ class Dialogue:
 
 
 def _more(envelope: Envelope) -> list[str]:
-    """The DSN parameters of an envelope, as a transcript writes them."""
-    lines = [f"{name}={value}" for name in ("ret", "envid") if (value := getattr(envelope, name))]
+    """What an envelope bears beyond its addresses, as a transcript writes it."""
+    lines = [f"{name}={value}" for name in ("ret", "envid", "smtputf8") if (value := getattr(envelope, name))]
     for one in envelope.recipients:
         words = [f"{name}={value}" for name in ("notify", "orcpt") if (value := getattr(one, name))]
         lines += [" ".join((f"<{one.address}>", *words))] if words else []
@@ -124,7 +135,7 @@ def matches(line: str, wanted: str) -> bool:
 
 def read(path: Path) -> Dialogue:
     """The transcript in a file."""
-    return parse(path.read_text(encoding="ascii"), path.stem)
+    return parse(path.read_text(encoding="utf-8"), path.stem)
 
 
 def parse(text: str, name: str = "") -> Dialogue:
@@ -153,7 +164,7 @@ def parse(text: str, name: str = "") -> Dialogue:
         elif line[:1] == "|":
             messages[-1].content = (messages[-1].content or b"") + _plain(line[2:]) + b"\r\n"
         elif kind == "+ ":
-            messages[-1].more.append(line[2:])
+            messages[-1].more.append(_plain(line[2:]).decode())
         elif kind == "! ":
             for word in line[2:].split():
                 key, equals, value = word.partition("=")
@@ -185,4 +196,4 @@ def _octets(line: str) -> bytes:
 
 def _plain(text: str) -> bytes:
     text = _MANY.sub(lambda many: many[1] * int(many[2]), text)
-    return codecs.escape_decode(text.encode("ascii"))[0]  # type: ignore[attr-defined,no-any-return]
+    return codecs.escape_decode(text.encode())[0]  # type: ignore[attr-defined,no-any-return]

@@ -11,8 +11,12 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
+from fastrelay.reception.derivation import Derivation
 from fastrelay.reception.desk import Desk, Layer
+from fastrelay.reception.logins import Logins
 from fastrelay.reception.policy import Policy
+from fastrelay.smtp.sasl import scram
+from fastrelay.smtp.sasl.scram import Verifier
 
 HOSTNAME = "relay.example"
 
@@ -165,6 +169,30 @@ class FakeCertificates:
         pass
 
 
+class FakeUsers:
+    """Those whose password is given; a stranger's decoy is derived in as many steps."""
+
+    def __init__(self, **passwords: str) -> None:
+        self.table = {name: scram.make_verifier(word.encode(), 4096, b"salt") for name, word in passwords.items()}
+
+    def find(self, name: str, /) -> Verifier | None:
+        return self.table.get(name)
+
+    def decoy(self, name: str, /) -> Verifier:
+        return Verifier(b"salt", 4096, bytes(32), bytes(32))
+
+    def renew(self, path: str, iterations: int, /) -> None:
+        pass
+
+
+USERS = FakeUsers(user="pencil")
+
+
+def logins_of(log: FakeLog, users: FakeUsers = USERS, **kinds: Any) -> Logins:
+    """Logins of `users`, user with the password pencil if none are given; failures cost no time."""
+    return Logins(users, log.say, **{"derivation": Derivation(), "pauses": (0.0, 0.0, 0.0), **kinds})
+
+
 class ScriptStream:
     """Plays `chunks` to whoever reads, then the end of the stream; keeps what is written and when it was asked.
 
@@ -261,4 +289,6 @@ def desk_of(
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     callers = Callers(look_up) if look_up is not None else None
     certificates = FakeCertificates() if listener.get("tls", "none") != "none" else None
-    return Desk(policy, intake, log or FakeLog(), Counts(), certificates, callers)
+    log = log or FakeLog()
+    logins = logins_of(log) if listener.get("auth", "none") != "none" else None
+    return Desk(policy, intake, log, Counts(), certificates, callers, logins)

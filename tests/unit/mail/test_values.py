@@ -70,6 +70,36 @@ def test_domain_of(text: str, domain: str) -> None:
     assert address.domain_of(text) == domain
 
 
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("Bücher.Example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),  # the other normal form
+        ("παράδειγμα.δοκιμή", "xn--hxajbheg2az3al.xn--jxalpdlp"),  # RFC 9476's cousin: IANA's test names
+        ("faß.de", "xn--fa-hia.de"),  # RFC 5894 7.2: not fass.de
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("नी\u200d.example", "xn--l2b2c924h.example"),
+        ("plain.example", "plain.example"),
+    ],
+)
+def test_a_labels_are_those_of_idna_2008(name: str, encoded: str) -> None:
+    assert address.a_labels(name) == encoded
+    assert address.domain_of(f"x@{name}.") == encoded
+
+
+@pytest.mark.parametrize("name", ["ü" * 60, "日本。jp", "ｗｉｄｅ.de", "a\u200b.de", "xn--ü.de", "\u00ad\u00e9.de"])
+def test_what_another_name_would_come_of_has_no_a_labels(name: str) -> None:
+    with pytest.raises(ValueError):
+        address.a_labels(name)
+    assert address.domain_of(f"x@{name}") == name.lower(), "and fails in routing"
+
+
+@pytest.mark.parametrize("one", "\0\t\r\n\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\ufeff\uffff")
+def test_clean_leaves_nothing_that_ends_a_line_or_steers_a_terminal(one: str) -> None:
+    assert headers.clean(f"a{one}b é") == "a?b é"
+
+
 def test_reply_repeats_code_and_enhanced_code_on_every_line() -> None:
     assert reply(250, "2.1.0", "a", "b").to_wire() == b"250-2.1.0 a\r\n250 2.1.0 b\r\n"
     assert reply(354, "", "Go").to_wire() == b"354 Go\r\n"

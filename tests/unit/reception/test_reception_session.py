@@ -182,6 +182,14 @@ def test_a_client_without_a_name_is_unknown() -> None:
     assert b"(unknown [127.0.0.1])" in one.intake.messages[0].prefix
 
 
+def test_with_tells_of_smtputf8_message_by_message() -> None:
+    beyond = ENVELOPE.replace(b"@client.example>", b"@client.example> SMTPUTF8")
+    one = visit([EHLO, ENVELOPE, BODY + DOT, beyond, BODY + DOT, ENVELOPE, BODY + DOT])
+    words = [message.prefix.partition(b" with ")[2].split()[0] for message in one.intake.messages]
+    assert words == [b"ESMTP", b"UTF8SMTP", b"ESMTP"]
+    assert [message.envelope.smtputf8 for message in one.intake.messages] == [False, True, False]
+
+
 # -- chunks -----------------------------------------------------------------------------------------------------------
 
 BY_CHUNKS = ENVELOPE.removesuffix(b"DATA\r\n")

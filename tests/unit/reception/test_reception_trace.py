@@ -21,6 +21,10 @@ from fastrelay.reception.trace import DateLine, HopCount, protocol, received_hea
 )
 def test_protocol_words(extended: bool, tls: bool, user: str, word: str) -> None:
     assert protocol(extended=extended, tls=tls, user=user) == word
+    if extended:
+        assert protocol(extended=True, tls=tls, user=user, smtputf8=True) == word.replace(
+            "E", "UTF8", 1
+        )  # RFC 6531 4.3
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_an_orcpt_is_kept_and_can_be_read(value: str, kind: str, address: str) -
         r"utf-8;\x{85}@x.example",
         r"utf-8;\x{2028}@x.example",
         "utf-8;\u2029@x.example",
-        "utf-8;\ud800@x.example",
+        "utf-8;a\u202eb@x.example",
+        r"utf-8;a\x{202E}b@x.example",
     ],
 )
 def test_an_orcpt_that_is_none(value: str) -> None:

@@ -83,6 +83,50 @@ def test_what_is_no_mailbox(text: str) -> None:
     assert caught.value.part == "path"
 
 
+GOOD_BEYOND_ASCII = [
+    "jösé@b.test", "ö@bücher.test", "用户@例子.test", '"ö \\" ö"@b.test', "ö.ö@b.test", "ö" * 32 + "@b.test",
+    "x@" + "ö" * 40 + ".test", "ö@[192.0.2.1]", "plain@b.test", "e\u0301@b.test", "o\u200dk@b.test",
+]  # fmt: skip
+BAD_BEYOND_ASCII = [
+    "ö", "ö@", "@ö", ".ö@b.test", "ö.@b.test", "ö..ö@b.test", "ö ö@b.test", "<ö@b.test", 'ö"@b.test', '"ö@b.test',
+    "ö@-b.test", "ö@b_.test", "x@ö-.test", "x@ö..test", "x@ö.test.", "x@[ö]", "ö" * 33 + "@b.test", "x@ö。test",
+    "x@" + "ö" * 60 + ".test", "ö\x00@b.test", "ö\r\n@b.test", "ö\x7f@b.test", "\x85@b.test", "ö\u2028@b.test",
+    "ö\u2029@b.test", "ö\u202e@b.test", "ö\u2066@b.test", "\ufeffö@b.test", "@ö.test:x@b.test", '"ö\x1b"@b.test',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GOOD_BEYOND_ASCII)
+def test_a_mailbox_beyond_ascii_is_itself(text: str) -> None:
+    assert grammar.mailbox_utf8(text.encode()) == text
+    assert grammar.path(f"TO:<{text}>".encode(), b"TO:") == (text.encode(), b"")
+    if not text.isascii():
+        with pytest.raises(Malformed):
+            grammar.mailbox(text.encode())
+
+
+@pytest.mark.parametrize("text", BAD_BEYOND_ASCII)
+def test_what_is_no_mailbox_beyond_ascii(text: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        grammar.mailbox_utf8(text.encode())
+    assert caught.value.part == "path" and str(caught.value).isascii()
+
+
+@pytest.mark.parametrize("octets", [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"])
+def test_what_is_no_utf8(octets: bytes) -> None:
+    for address in (octets + b"@b.test", b"x@" + octets + b".test", b'"' + octets + b'"@b.test'):
+        with pytest.raises(Malformed, match="not UTF-8"):
+            grammar.mailbox_utf8(address)
+    with pytest.raises(Malformed):
+        grammar.parameters(b" A=" + octets)
+
+
+def test_a_parameter_may_go_beyond_ascii_where_its_keyword_does_not() -> None:
+    assert grammar.parameters(" ORCPT=utf-8;ж@b.test".encode()) == {"ORCPT": "utf-8;ж@b.test"}
+    for bad in (" A=ö=", " A=ö\x85", " A=ö\u2028"):
+        with pytest.raises(Malformed):
+            grammar.parameters(bad.encode())
+
+
 @pytest.mark.parametrize("octet", [*range(0x20), 0x7F, 0x80, 0xFF])
 def test_no_control_and_no_eight_bit_octet_passes(octet: int) -> None:
     bad = bytes((octet,))

@@ -1,0 +1,91 @@
+"""Who may log in: the users file, the failures counted, the keys derived. One per worker, for all its listeners.
+
+A stranger is judged like a user, by a decoy (users.py): the same answers after the same time. While a client, or an
+account, has too many failures the answer is 454, before anything is derived.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fastrelay.config import Config
+from fastrelay.errors import MachineShort
+from fastrelay.mail.reply import Reply, reply
+from fastrelay.reception.derivation import Derivation
+from fastrelay.reception.failures import PAUSES, WINDOW, Failures
+from fastrelay.reception.policy import network_of
+from fastrelay.runtime import clock
+from fastrelay.smtp.events import AuthClaim
+from fastrelay.smtp.sasl.scram import Verifier
+
+NOT_NOW = reply(454, "4.7.0", "Too many failed logins, try again later")
+
+
+def users_path(config: Config) -> str:
+    """The users file, "" where no listener lets anybody log in."""
+    return config.auth.users if any(one.auth != "none" for one in config.listeners) else ""
+
+
+class Users(Protocol):
+    """The users file (users.py)."""
+
+    def find(self, name: str, /) -> Verifier | None: ...
+    def decoy(self, name: str, /) -> Verifier: ...
+    def renew(self, path: str, iterations: int, /) -> None: ...
+
+
+class Logins:
+    """pauses: seconds a failure costs, by its number in the session; the last one ends the session."""
+
+    __slots__ = ("_derivation", "_failures", "_say", "_users", "pauses")
+
+    def __init__(
+        self,
+        users: Users,
+        say: Callable[[str, str], object],
+        *,
+        derivation: Derivation | None = None,
+        now: Callable[[], float] = clock.now,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
+        self._users = users
+        self._say = say
+        self._derivation = derivation if derivation is not None else Derivation()
+        self._failures = Failures(now)
+        self.pauses = pauses
+
+    def renew(self, config: Config) -> None:
+        """[auth], where a listener needs it."""
+        self._users.renew(users_path(config), config.auth.iterations)
+
+    def verifier(self, user: str, client: str) -> Verifier | Reply:
+        """What SCRAM works with. May wait where the file has changed."""
+        if self._failures.too_many(network_of(client), user):
+            return NOT_NOW
+        return self._users.find(user) or self._users.decoy(user)
+
+    def judge(self, claim: AuthClaim, client: str) -> bool | Reply:
+        """Is it that user? May wait for the derivation; a Reply where the question is not looked at now."""
+        network = network_of(client)
+        user = claim.user
+        if self._failures.too_many(network, user):
+            return NOT_NOW
+        known = self._users.find(user)
+        if claim.password is None:
+            right = claim.proved
+        else:
+            try:
+                right = self._derivation.proves(claim.password, known or self._users.decoy(user))
+            except MachineShort as short:
+                return reply(short.code, short.enhanced, short.text)
+        if right and known is not None:
+            self._failures.succeeded(network, user)
+            return True
+        closed = self._failures.failed(network, user)
+        if closed:
+            who = f"user {user}" if closed == "account" and known is not None else network
+            self._say("warning", f"too many failed logins, by {who}: more get 454 for up to {WINDOW / 60:g} minutes")
+        return False
+
+    def knows(self, user: str) -> bool:
+        """A user of that name exists. What is none is often a password typed into the wrong field: not for the log."""
+        return self._users.find(user) is not None
