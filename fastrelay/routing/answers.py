@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from fastrelay.mail.address import domain_of
+
 MAX_NAME = 253  # characters of a name in text; 255 octets on the wire (RFC 1035 2.3.4)
 MAX_LABEL = 63
 MAX_CHAIN = 16  # links of a CNAME chain followed; longer ones and loops are failures
@@ -83,6 +85,13 @@ def is_host_name(name: str) -> bool:
     if not name or len(name) > MAX_NAME or not _HOST_CHARACTERS.issuperset(name):
         return False
     return all(0 < len(label) <= MAX_LABEL for label in name.split("."))
+
+
+def pattern(text: str) -> str:
+    """A domain as the configuration writes it, or ".domain", in the form names are compared in: A-labels (RFC 5890)."""
+    if text.isascii() or "@" in text:
+        return folded(text)
+    return "." + domain_of(text[1:]) if text.startswith(".") else domain_of(text)
 
 
 def folded(name: str) -> str:

@@ -61,10 +61,10 @@ def choose(exchanges: Sequence[Exchange], is_own_name: Callable[[str], bool]) ->
     for one in sorted(exchanges):
         host = literal_address(one.host) or one.host
         if not host:
-            notes.append('"." among other MX is passed over (RFC 7505 3)')
+            notes.append('"." among other MX (RFC 7505 3)')
         elif host not in usable:
             if host is one.host and not is_host_name(host):
-                notes.append(f"{host} is no host name")
+                notes.append(f"{host}: no host name")
             else:
                 usable[host] = Exchange(one.preference, host)
     if not usable:
@@ -72,7 +72,7 @@ def choose(exchanges: Sequence[Exchange], is_own_name: Callable[[str], bool]) ->
     own = [one.preference for one in usable.values() if is_own_name(one.host)]
     if own:
         better = tuple(one for one in usable.values() if one.preference < own[0])
-        notes.append(f"we are an MX of preference {own[0]}: only better ones are used")
+        notes.append(f"this relay is an MX of preference {own[0]}; only better ones are used")
         return Choice(Finding.HOSTS if better else Finding.LOOP, better, tuple(notes))
     return Choice(Finding.HOSTS, tuple(usable.values()), tuple(notes))
 
@@ -123,11 +123,11 @@ def arrange(
         for address in addresses.get(name, ()):
             if is_own_end(address):
                 cut = preference
-                notes.append(f"{name} [{address}] is this relay: only better ones are used")
+                notes.append(f"{name} [{address}]: this relay; only better ones are used")
                 break
             reason = forbidden(address)
             if reason:
-                notes.append(f"{name} [{address}] is passed over: {reason}")
+                notes.append(f"{name} [{address}]: {reason}" if name != address else f"{name}: {reason}")
             else:
                 some.append(address)
         if not some:

@@ -17,7 +17,7 @@ import msgspec
 
 from fastrelay.config import StaticRoute
 from fastrelay.errors import ConfigError
-from fastrelay.routing.answers import folded, is_host_name
+from fastrelay.routing.answers import folded, is_host_name, pattern
 from fastrelay.routing.mx import literal_address
 
 LMTP_PORT = 24  # RFC 2033 names none; "any private mail system", and where Postfix and Dovecot have it
@@ -65,7 +65,7 @@ def parse_hop(text: str, key: str) -> Hop:
     address = literal_address(folded(host))
     if address:
         return Hop(address, number, (address,), lmtp)
-    name = folded(host)
+    name = pattern(host)
     if not is_host_name(name):
         raise ConfigError(f"{key}: {text!r} is no next hop: {host!r} is neither an address nor a host name")
     return Hop(name, number, LOCALHOST if name == "localhost" else (), lmtp)
@@ -83,7 +83,7 @@ class Overrides:
         for n, row in enumerate(rows):
             hops = tuple(parse_hop(text, f"route[{n}].next_hop") for text in row.next_hop)
             one = Override(row.domain, hops, ",".join(row.next_hop))
-            domain = folded(row.domain)
+            domain = pattern(row.domain)
             if domain == "*":
                 self._any = self._any or one
             elif domain.startswith("."):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from fastrelay.config import Site
-from fastrelay.routing.answers import folded
+from fastrelay.routing.answers import folded, pattern
 from fastrelay.routing.providers import PROVIDERS
 
 MAX_NAME = 255  # characters; the name stands in log lines, metrics and ledger keys
@@ -28,7 +28,7 @@ class Sites:
         shipped = [Site(name=name, mx_suffix=suffixes) for name, suffixes in PROVIDERS]
         for rank, row in enumerate((*rows, *shipped)):
             for domain in row.domain:
-                self._domains.setdefault(folded(domain), rank)
+                self._domains.setdefault(pattern(domain), rank)
             self._suffixes.append((rank, row.name, tuple(_dotted(folded(one)) for one in row.mx_suffix)))
 
     def name(self, domain: str, best: Iterable[str], hosts: Iterable[str]) -> str:

@@ -98,7 +98,7 @@ def test_forbidden_addresses_are_passed_over_with_a_note() -> None:
         [(10, "a.test"), (20, "b.test")], {"a.test": ["127.0.0.1", "198.41.0.4"], "b.test": ["10.0.0.1"]}
     )
     assert arranged.hosts == (Host("a.test", ("198.41.0.4",), 10),)
-    assert [note.partition(" is")[0] for note in arranged.notes] == ["a.test [127.0.0.1]", "b.test [10.0.0.1]"]
+    assert [note.partition(":")[0] for note in arranged.notes] == ["a.test [127.0.0.1]", "b.test [10.0.0.1]"]
 
 
 def test_our_own_address_cuts_the_list_there() -> None:

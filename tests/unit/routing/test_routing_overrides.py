@@ -47,6 +47,8 @@ def test_forms(text: str, hop: Hop) -> None:
         "lmtp:lmtp:a",
         "lmtp:a:b:1",
         "unix:x",
+        "a@b.test:25",
+        "ä@b.test:25",
         "a.test:",
         "a.test:0",
         "a.test:65536",
@@ -76,6 +78,12 @@ def test_the_closest_row_decides() -> None:
     assert hop("c.b.a.example") == hop("a.example") == "narrow:25"
     assert hop("example") == hop("x.example") == "wide:25"
     assert hop("else.test") == hop("[192.0.2.1]") == "any:25"
+
+
+def test_rows_beyond_ascii_match_by_a_labels() -> None:
+    overrides = Overrides([StaticRoute(domain=".Bücher.test", next_hop=("mx.müller.test:25",))])
+    found = overrides.find("a.xn--bcher-kva.test")
+    assert found is not None and found.hops[0].name == "mx.xn--mller-kva.test"
 
 
 def test_without_rows_dns_decides() -> None:

@@ -20,8 +20,9 @@ OWN = Ourselves(frozenset({"relay.test"}), frozenset({("198.41.0.99", 25)}))
 class Table:
     """Answers by (name, type); what is not there does not exist, "!" fails, "?" exists without data."""
 
-    def __init__(self, rows: dict[tuple[str, str], list[str]], ttl: int = 300) -> None:
+    def __init__(self, rows: dict[tuple[str, str], list[str]], ttl: int = 300, doubtful: str = "") -> None:
         self.rows = rows
+        self.doubtful = doubtful  # the name whose answers nobody has validated
         self.ttl = ttl
         self.asked: list[tuple[str, str]] = []
         self.time = 1000.0
@@ -38,16 +39,17 @@ class Table:
     def answer(self, name: str, rdtype: str) -> Answer:
         self.asked.append((name, rdtype))
         rows = self.rows.get((name, rdtype))
+        secure = name != self.doubtful
         expires = self.time + self.ttl
         if rows is None:
             known = any(owner == name for owner, _ in self.rows)
-            return Answer(name, rdtype, Status.NO_DATA if known else Status.NO_NAME, expires=expires, secure=True)
+            return Answer(name, rdtype, Status.NO_DATA if known else Status.NO_NAME, expires=expires, secure=secure)
         if rows == ["!"]:
             return failure(Question(name, rdtype), "SERVFAIL")
         if rows == ["?"]:
-            return Answer(name, rdtype, Status.NO_DATA, expires=expires, secure=True)
+            return Answer(name, rdtype, Status.NO_DATA, expires=expires, secure=secure)
         exchanges = tuple(Exchange(int(one.split()[0]), one.split()[1].rstrip(".")) for one in rows if rdtype == "MX")
-        return Answer(name, rdtype, Status.FOUND, tuple(rows), exchanges, self.ttl, expires, secure=True)
+        return Answer(name, rdtype, Status.FOUND, tuple(rows), exchanges, self.ttl, expires, secure=secure)
 
 
 def router(rows: dict[tuple[str, str], list[str]], text: str = "", **more: Any) -> tuple[Router, Table]:
@@ -92,6 +94,13 @@ def test_by_mx() -> None:
     assert found.expires == 1300.0
 
 
+@pytest.mark.parametrize("doubtful", ["a.test", "mx1.a.test", "mx2.a.test"])
+def test_one_answer_that_nobody_validated_makes_the_route_unsure(doubtful: str) -> None:
+    """DANE may be built on nothing less than all of them (RFC 7672 2.2)."""
+    found = router(MX, doubtful=doubtful)[0].route("a.test")
+    assert isinstance(found, Route) and not found.secure
+
+
 @pytest.mark.parametrize(("ip", "types"), [("4", {"MX", "A"}), ("6", {"MX", "AAAA"}), ("both", {"MX", "A", "AAAA"})])
 def test_only_the_families_asked_for(ip: str, types: set[str]) -> None:
     made, table = router(MX, f'[delivery]\nip = "{ip}"')
@@ -131,6 +140,17 @@ def test_no_decision_outlives_an_hour() -> None:
     [
         ("no.test", {}, (Failed, 550, "5.1.2")),
         ("ä.test", {}, (Failed, 550, "5.1.2")),
+        ("a" * 64 + ".test", {}, (Failed, 550, "5.1.2")),
+        (".".join(["a" * 50] * 5) + ".test", {}, (Failed, 550, "5.1.2")),
+        ("-", {}, (Failed, 550, "5.1.2")),
+        ("a.test", {("a.test", "MX"): ["0 .", "10 ."]}, (Failed, 556, "5.1.10")),
+        ("a.test", {("a.test", "MX"): ["10 relay.test"], ("relay.test", "A"): ["198.41.0.4"]}, (Failed, 554, "5.4.6")),
+        ("a.test", {("a.test", "MX"): ["10 mx.test"], ("mx.test", "A"): ["!"]}, (Deferred, 451, "4.4.3")),
+        (
+            "a.test",
+            {("a.test", "MX"): ["10 gone.test", "20 mx.test"], ("mx.test", "A"): ["!"]},
+            (Deferred, 451, "4.4.3"),
+        ),
         ("a..test", {}, (Failed, 550, "5.1.2")),
         ("", {}, (Failed, 550, "5.1.2")),
         ("192.0.2.1", {}, (Failed, 550, "5.1.2")),
@@ -191,6 +211,15 @@ def test_sixty_dead_mx_end_and_the_next_round_is_tried() -> None:
     assert len(table.asked) == 1 + 2 * 30
     found = route("a.test", {**rows, ("mx15.test", "A"): ["198.41.0.4"]})
     assert isinstance(found, Route) and found.hosts[0].name == "mx15.test"
+
+
+def test_ten_thousand_mx_are_looked_up_by_the_ten() -> None:
+    rows = {("a.test", "MX"): [f"{n % 50} mx{n}.some-long-name-of-a-host.test" for n in range(10_000)]}
+    made, table = router({**rows, ("mx50.some-long-name-of-a-host.test", "A"): ["198.41.0.4"]})
+    found = made.route("a.test")
+    assert len(table.asked) <= 1 + 2 * 30
+    assert isinstance(found, Failed) or (isinstance(found, Route) and len(found.site) <= 255)
+    assert sum(len(one) for one in made.explain("a.test").notes) < 10_000
 
 
 def test_static_hops_are_exempt_and_sites_of_their_own() -> None:

@@ -34,6 +34,12 @@ def test_the_operators_rows_come_first_and_in_order() -> None:
     assert {"vip", "mine", "late", "google"} <= sites.names
 
 
+def test_rows_beyond_ascii_match_by_a_labels() -> None:
+    sites = Sites([Site(name="books", domain=("Bücher.test",)), Site(name="all", domain=(".Müller.test",))])
+    assert sites.name("xn--bcher-kva.test", ("mx.test",), ("mx.test",)) == "books"
+    assert sites.name("x.xn--mller-kva.test", ("mx.test",), ("mx.test",)) == "all"
+
+
 def test_the_set_of_hosts_is_sorted_and_each_once() -> None:
     assert Sites([]).name("a.test", ("b.test",), ("c.test", "b.test", "c.test")) == "b.test,c.test"
 
