@@ -19,6 +19,8 @@ from fastrelay.doors import Doors, Standing
 from fastrelay.eventlog import EventLog, open_events
 from fastrelay.intake import Intake
 from fastrelay.metrics import Counts
+from fastrelay.reception.logins import users_path
+from fastrelay.reception.users_file import read_users
 from fastrelay.relay import Relay
 from fastrelay.routing import resolver
 from fastrelay.routing.overrides import Overrides
@@ -74,6 +76,8 @@ def prepare(rooms: Rooms, old: Config, new: Config, sockets: Sequence[socket.soc
     try:
         verifying = tls.verifying_contexts(authorities(new))
         Overrides(new.routes)
+        if users_path(new):
+            read_users(users_path(new))
         asked = resolver.configured(new.dns) if new.dns != old.dns else None
         events = open_events(new.log)
     except BaseException:

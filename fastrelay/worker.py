@@ -43,7 +43,9 @@ from fastrelay.process.seat import Seat
 from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY
 from fastrelay.process.suspensions import Suspensions
 from fastrelay.reception.door import Door
+from fastrelay.reception.logins import Logins, users_path
 from fastrelay.reception.policy import Policy
+from fastrelay.reception.users import Users
 from fastrelay.relay import Relay
 from fastrelay.renewal import Prepared, Rooms
 from fastrelay.routing import guard, resolver
@@ -157,6 +159,8 @@ class Worker:
             settings_of,
             note=lambda ident: seat.page.note(Cell.SENDING, ident),
         )
+        users = Users(users_path(config), config.auth.iterations, self.log.say)
+        self.logins = Logins(users, self.log.say)
         self.doors = Doors(self._door, lambda: self._config.server.drain_timeout)
         self.doors.swap(self.doors.prepare(seat.listeners, config.server.hostname))
         notices = Notices(self.store, self.intake, config)
@@ -182,7 +186,7 @@ class Worker:
             self.counts,
             self.doors,
             set_settings,
-            (settle, notices),
+            (settle, notices, self.logins),
         )
 
     def _door(self, listener: configuration.Listener, sock: socket.socket, hostname: str) -> Door:
@@ -200,6 +204,7 @@ class Worker:
             balance=self._balance,
             memory=self._memory_share,
             look_up=lambda client: verified_name(self.resolver, client),
+            logins=self.logins,
         )
 
     def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:

@@ -1,8 +1,8 @@
 """Command lines out of a stream of octets. Only CRLF ends a line (RFC 5321 2.3.8); a bare CR or LF is part of one.
 
-A line of more than `most` octets (MAX_LINE) comes out once as OVERLONG when its CRLF has come: what it held is gone, the
-octets behind the CRLF are the next line, so the dialogue stays in step. At most so many octets of an unfinished line
-are kept.
+A line of more than `most` octets (MAX_LINE) comes out once as OVERLONG when its CRLF has come: what it held is gone,
+the octets behind the CRLF are the next line, so the dialogue stays in step. At most so many octets of an unfinished
+line are kept.
 """
 
 MAX_LINE = 2048  # octets with CRLF: 512 (RFC 5321 4.5.3.1.4) and room for the parameters of every extension we know
