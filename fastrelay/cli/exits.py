@@ -3,6 +3,7 @@
 from typing import Final
 
 OK: Final = 0
+SUSPICIOUS: Final = 1  # `received` read everything and found something, as grep and diff tell it
 USAGE: Final = 64  # asked for what cannot be: read the help
 DATA: Final = 65  # what was named or handed over is not there, or was refused for good
 UNAVAILABLE: Final = 69  # no relay, no server, or not everything worked

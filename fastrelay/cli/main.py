@@ -30,6 +30,7 @@ COMMANDS = {
     "suspend": "Stop mail, also such as comes later; without a name: list what is suspended.",
     "resume": "Let go what was suspended; its mail is due at once.",
     "resolve": "Draw the way from a domain to its hosts.",
+    "received": "Judge the Received chain of a message, hop by hop.",
     "send": "Hand one message to a relay.",
     "demo": "Relay mail through a small internet on this machine.",
     "bench": "Put load on a server and measure.",

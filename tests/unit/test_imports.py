@@ -32,6 +32,7 @@ MAY = {
     "process": {"errors", "config", "metrics", "eventlog"},
     "admin": {"errors", "config", "metrics", "eventlog", "runtime", "process"},
     "load": GROUND | {"smtp", "runtime"},
+    "trail": {"errors", "config", "mail"},
 }
 
 
