@@ -121,6 +121,23 @@ def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> No
         Users(str(tmp_path / "users"), 4096, lambda level, text: None)
 
 
+def test_a_reload_may_name_another_file(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text(f"ann:{ONE}\n")
+    two.write_text(f"bob:{TWO}\n")
+    told: list[str] = []
+    users = Users("", 4096, lambda level, text: told.append(level))
+    assert len(users) == 0 and users.find("ann") is None
+    users.renew(str(one), 4096)
+    assert users.find("ann") == ONE
+    users.renew(str(two), 5000)
+    assert users.find("ann") is None and users.find("bob") == TWO and told == []
+    users.renew(str(tmp_path / "three"), 5000)
+    assert users.find("bob") == TWO and told == ["error"]
+    users.renew("", 5000)
+    assert users.find("bob") is None and users.decoy("x").iterations == 5000
+
+
 def test_a_decoy_is_always_the_same_and_looks_like_a_user(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_text(f"ann:{ONE}\nbob:{TWO}\n")
