@@ -98,7 +98,7 @@ def about_recipients(rows: Sequence[Ended], now: float, until: float, *, utf8: b
             f"Status: {status_of(one)}",
         ]
         if one.host:
-            out.append(f"Remote-MTA: dns; {line(one.host)}")
+            out.append(f"Remote-MTA: {_mta(one.host)}")
         if one.reply.code:
             out.append(
                 f"Diagnostic-Code: {'smtp' if one.host else 'x-fastrelay'}; {line(str(one.reply), limit, utf8=utf8)}"
@@ -108,6 +108,15 @@ def about_recipients(rows: Sequence[Ended], now: float, until: float, *, utf8: b
         if until:
             out.append(f"Will-Retry-Until: {formatdate(until)}")
     return out
+
+
+def _mta(host: str) -> str:
+    """`type; name` of a next hop: a host name, an address as a domain literal, or a local socket."""
+    if host.startswith("unix:"):
+        return f"x-local; {line(host.removeprefix('unix:'))}"
+    if ":" in host:
+        return f"dns; [IPv6:{line(host)}]"
+    return f"dns; [{line(host)}]" if host.replace(".", "").isdecimal() else f"dns; {line(host)}"
 
 
 def typed(kind: str, address: str, *, utf8: bool) -> str:

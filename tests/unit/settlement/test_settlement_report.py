@@ -154,6 +154,19 @@ def test_a_name_that_stands_for_several() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("mx.d.test", "dns; mx.d.test"),
+        ("192.0.2.1", "dns; [192.0.2.1]"),
+        ("2001:db8::1", "dns; [IPv6:2001:db8::1]"),
+        ("unix:/run/lmtp", "x-local; /run/lmtp"),
+    ],
+)
+def test_who_said_it(host: str, shown: str) -> None:
+    assert fields(ended(a_notice(), [Ended(Recipient("x@d.test"), NO, host)])[1])[1]["Remote-MTA"] == shown
+
+
+@pytest.mark.parametrize(
     ("said", "expired", "action", "status"),
     [
         (NO, False, Action.FAILED, "5.1.1"),

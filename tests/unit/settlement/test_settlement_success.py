@@ -49,7 +49,7 @@ class House:
         self.schedule.attach(
             unrouted=lambda domain: self.schedule.routed(domain, a_route(domain), self.clock.now()),
             ready=lambda lane: None,
-            expired=lambda item: None,
+            expired=lambda item: self.settle.expire(item),
             put_off=lambda item: None,
             late=lambda item: None,
         )
@@ -194,6 +194,20 @@ def test_a_task_cut_off_in_its_wait_delivers_nothing_twice_and_tells_once() -> N
     house.spool.gate.wake()
     until(lambda: item.place is Place.OUT, "the item to be over")
     assert task is not None and house.told() == [("x0@d.test", "relayed", "2.6.0")]
+
+
+def test_an_end_in_the_queue_has_no_attempt_to_date() -> None:
+    def dates() -> list[str | None]:
+        (letter,) = house.letters()
+        return [one["Last-Attempt-Date"] for one in list(letter.iter_parts())[1].get_payload()[1:]]  # type: ignore[attr-defined]
+
+    house = House()
+    house.accept("", "")
+    house.attempt(LATER, NO)
+    assert house.told() == [("x1@d.test", "failed", "5.1.1")] and None not in dates()
+    house.clock.mono += 6 * 86_400.0  # the time of that notice runs out as well
+    house.schedule.tick(house.clock.now())
+    assert house.told() == [("x0@d.test", "failed", "5.4.7")] and dates() == [None]
 
 
 def test_an_expanded_name_is_told_of() -> None:
