@@ -13,7 +13,7 @@ from fastrelay.mail.reply import Reply, reply
 from fastrelay.reception.derivation import Derivation
 from fastrelay.reception.failures import PAUSES, WINDOW, Failures
 from fastrelay.reception.policy import network_of
-from fastrelay.runtime import clock
+from fastrelay.runtime import clock, tasks
 from fastrelay.smtp.events import AuthClaim
 from fastrelay.smtp.sasl.scram import Verifier
 
@@ -34,9 +34,9 @@ class Users(Protocol):
 
 
 class Logins:
-    """pauses: seconds a failure costs, by its number in the session; the last one ends the session."""
+    """pauses: seconds a failure costs, by its number in the session; the last one ends the session. sleep(seconds)."""
 
-    __slots__ = ("_derivation", "_failures", "_say", "_users", "pauses")
+    __slots__ = ("_derivation", "_failures", "_pauses", "_say", "_sleep", "_users")
 
     def __init__(
         self,
@@ -46,12 +46,14 @@ class Logins:
         derivation: Derivation | None = None,
         now: Callable[[], float] = clock.now,
         pauses: Sequence[float] = PAUSES,
+        sleep: Callable[[float], object] = tasks.sleep,
     ) -> None:
         self._users = users
         self._say = say
         self._derivation = derivation if derivation is not None else Derivation()
         self._failures = Failures(now)
-        self.pauses = pauses
+        self._pauses = pauses
+        self._sleep = sleep
 
     def renew(self, config: Config) -> None:
         """[auth], where a listener needs it."""
@@ -85,6 +87,12 @@ class Logins:
             who = f"user {user}" if closed == "account" and known is not None else network
             self._say("warning", f"too many failed logins, by {who}: more get 454 for up to {WINDOW / 60:g} minutes")
         return False
+
+    def pause(self, failures: int) -> bool:
+        """A session has failed once more. Waits; True: it may not try again."""
+        pauses = self._pauses
+        self._sleep(pauses[min(failures, len(pauses)) - 1])
+        return failures >= len(pauses)
 
     def knows(self, user: str) -> bool:
         """A user of that name exists. What is none is often a password typed into the wrong field: not for the log."""

@@ -335,9 +335,7 @@ class Session:
             fields = {"user": event.user} if logins.knows(event.user) else {}
             self._note_refusal(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
             self._failed_logins += 1
-            pauses = logins.pauses
-            tasks.sleep(pauses[min(self._failed_logins, len(pauses)) - 1])
-            machine.auth_no(last=self._failed_logins >= len(pauses))
+            machine.auth_no(last=logins.pause(self._failed_logins))
 
     def _start_tls(self) -> None:
         machine, stream, certificates = self._machine, self._stream, self._desk.tls
