@@ -8,7 +8,7 @@ connects there may relay. Names claimed in HELO count for nothing.
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -18,6 +18,7 @@ from fastrelay.mail.route import LimitKey
 from fastrelay.reception import stress
 from fastrelay.reception.owners import CertificateOwners
 from fastrelay.smtp.commands import POSTMASTER
+from fastrelay.smtp.extensions import BASIC, Extension
 from fastrelay.smtp.terms import Terms
 
 UNIX = "unix"  # what runtime.stream says a local peer is
@@ -73,7 +74,8 @@ def in_networks(texts: Sequence[str]) -> Callable[[str], bool]:
 
 class Policy:
     """The rules of one listener. total: what all its connections count against, on this machine. may_relay(client):
-    may its mail go on to anywhere? proxied: connections begin with the PROXY protocol, from those that may_introduce.
+    may its mail go on to anywhere? trusts(client): is it offered XCLIENT, by the trusted_terms? None: nobody is.
+    proxied: connections begin with the PROXY protocol, from those that may_introduce.
     """
 
     __slots__ = (
@@ -92,11 +94,14 @@ class Policy:
         "strained",
         "terms",
         "total",
+        "trusted_terms",
+        "trusts",
     )
 
     def __init__(self, listener: Listener, hostname: str, *, tarpit_seconds: float = TARPIT_SECONDS) -> None:
         self.name = listener.address
-        self.terms = Terms(
+        terms = partial(
+            Terms,
             hostname,
             max_size=listener.max_message_size,
             max_recipients=listener.max_recipients,
@@ -105,6 +110,9 @@ class Policy:
             auth=listener.auth,
             auth_plaintext=listener.auth_plaintext,
         )
+        self.terms = terms()
+        self.trusts = in_networks(listener.xclient_from) if listener.xclient_from else None
+        self.trusted_terms = self.terms if self.trusts is None else terms(extensions=BASIC | {Extension.XCLIENT})
         self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
         self.strained = stress.strained(listener.command_timeout)
         self.block_seconds = listener.data_timeout

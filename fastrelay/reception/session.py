@@ -30,7 +30,19 @@ from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
 from fastrelay.runtime import clock, tasks, x509
-from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Dropped, Hello, Mail, Rcpt, Refused, Spoiled, StartTls
+from fastrelay.smtp.events import (
+    AuthClaim,
+    AuthLookup,
+    Content,
+    Dropped,
+    Hello,
+    Mail,
+    Rcpt,
+    Refused,
+    Spoiled,
+    StartTls,
+    XClient,
+)
 from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, State
 from fastrelay.smtp.sasl.scram import Verifier
 from fastrelay.smtp.server import Server
@@ -80,7 +92,10 @@ class Session:
         self._desk = desk
         self._stream = stream
         self._client = stream.peer[0]
-        self._machine = Server(desk.policy.terms, tls=desk.policy.implicit_tls and desk.tls is not None)
+        policy = desk.policy
+        trusted = policy.trusts is not None and policy.trusts(self._client)
+        terms = policy.trusted_terms if trusted else policy.terms
+        self._machine = Server(terms, tls=policy.implicit_tls and desk.tls is not None)
         self._machine.max_errors = desk.temper.max_errors
         self._relays = desk.policy.may_relay(self._client)
         self._verified = UNKNOWN
@@ -309,6 +324,8 @@ class Session:
             self._start_tls()
         elif isinstance(event, AuthLookup | AuthClaim):
             self._log_in(event)
+        elif isinstance(event, XClient):
+            self._become(event)
 
     def _log_in(self, event: AuthLookup | AuthClaim) -> None:
         """May wait: for the derivation, and behind a failure. Nothing of a password is ever written anywhere."""
@@ -336,6 +353,19 @@ class Session:
             self._note_refusal(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
             self._failed_logins += 1
             machine.auth_no(last=logins.pause(self._failed_logins))
+
+    def _become(self, event: XClient) -> None:
+        """A trusted peer speaks for this client from here on, with the client's rights and not its own."""
+        desk = self._desk
+        self._head = b""
+        if event.address is not None:
+            self._client = event.address or UNKNOWN
+        self._relays = bool(event.login) or desk.policy.may_relay(self._client)
+        self._verified = event.name or UNKNOWN
+        self._caller = None
+        unnamed = event.name is None and self._client != UNKNOWN
+        if unnamed and desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
+            self._caller = desk.callers.begin(self._client)
 
     def _start_tls(self) -> None:
         machine, stream, certificates = self._machine, self._stream, self._desk.tls

@@ -71,6 +71,15 @@ class StartTls(msgspec.Struct, gc=False):
     """Asks: begin the handshake? -> tls_ok, send what is to be sent, handshake, tls_started | refuse."""
 
 
+class XClient(msgspec.Struct, gc=False):
+    """The client is another: what XCLIENT said of it, and answered already. None: not said; "": it is not known. login:
+    the user the trusted peer has let in."""
+
+    name: str | None = None
+    address: str | None = None
+    login: str = ""
+
+
 class AuthLookup(msgspec.Struct, gc=False):
     """Asks: SCRAM: what is kept of this user's password? -> auth_verifier | refuse. Strangers have a decoy."""
 
@@ -90,4 +99,4 @@ class AuthClaim(msgspec.Struct, gc=False):
         return f"AuthClaim({self.user!r}, {self.mechanism}, {'***' if self.password is not None else self.proved})"
 
 
-Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls | AuthLookup | AuthClaim
+Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls | XClient | AuthLookup | AuthClaim

@@ -22,6 +22,7 @@ class Extension(enum.Enum):
     SMTPUTF8 = "SMTPUTF8"  # RFC 6531
     STARTTLS = "STARTTLS"  # RFC 3207
     AUTH = "AUTH"  # RFC 4954
+    XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"  # Postfix XCLIENT_README: to trusted peers
 
 
 BASIC = frozenset(
@@ -52,6 +53,7 @@ VERBS: dict[Extension, str] = {  # what each adds to the commands
     Extension.CHUNKING: "BDAT",
     Extension.STARTTLS: "STARTTLS",
     Extension.AUTH: "AUTH",
+    Extension.XCLIENT: "XCLIENT",
 }
 
 

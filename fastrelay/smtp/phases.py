@@ -42,6 +42,7 @@ class Step(enum.IntEnum):
     STRAY = 10  # BDAT is refused, its octets follow all the same; then all is as before
     AUTH = 11
     AUTH_END = 12  # with or without success
+    XCLIENT = 13
 
 
 _COMMANDS = (State.START, State.READY, State.MAIL, State.RCPT, State.CHUNKS)
@@ -64,6 +65,7 @@ TRANSITIONS: dict[Step, dict[State, State]] = {
     Step.TLS: {State.READY: State.START},  # all that was said in plaintext is forgotten (RFC 3207 4.2)
     Step.AUTH: {State.READY: State.AUTH},
     Step.AUTH_END: {State.AUTH: State.READY},
+    Step.XCLIENT: dict.fromkeys((State.START, State.READY), State.START),
     Step.CLOSE: dict.fromkeys(_OPEN, State.CLOSED),
     Step.CHUNK: {State.RCPT: State.CHUNK, State.CHUNKS: State.CHUNK},
     Step.MORE: {State.CHUNK: State.CHUNKS},
@@ -91,6 +93,7 @@ OUT_OF_ORDER: dict[Step, dict[State, str]] = {
         State.RCPT: "Not in a transaction",
         State.CHUNKS: "Not in a transaction",
     },
+    Step.XCLIENT: dict.fromkeys((State.MAIL, State.RCPT, State.CHUNKS), "Not in a transaction"),
     Step.TLS: {
         State.START: "EHLO first",
         State.MAIL: "Not in a transaction",

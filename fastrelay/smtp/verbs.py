@@ -7,7 +7,7 @@ questions. `COMMANDS` is the whole vocabulary.
 from collections.abc import Callable
 
 from fastrelay.mail.reply import reply
-from fastrelay.smtp import authentication, commands, words
+from fastrelay.smtp import authentication, commands, words, xclient
 from fastrelay.smtp.chunk import Chunk
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.dialogue import Dialogue
@@ -230,6 +230,7 @@ COMMANDS: dict[bytes, Callable[[Dialogue, bytes], Event | None]] = {
     b"STARTTLS": _starttls,
     b"AUTH": authentication.command,
     b"BDAT": _bdat,
+    b"XCLIENT": xclient.command,
     b"TURN": _not_here,
     b"ETRN": _not_here,
 }

@@ -30,7 +30,7 @@ from fastrelay.mail.envelope import Envelope
 from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
-ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH TURN ETRN".split())
+ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH XCLIENT TURN ETRN".split())
 OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8"  # walk.txt alone spells it out
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
