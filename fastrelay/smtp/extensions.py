@@ -20,6 +20,7 @@ class Extension(enum.Enum):
     CHUNKING = "CHUNKING"  # RFC 3030, without BINARYMIME: what comes in goes on by DATA
     DSN = "DSN"  # RFC 3461
     SMTPUTF8 = "SMTPUTF8"  # RFC 6531
+    LIMITS = "LIMITS"  # RFC 9422: RCPTMAX; we have no MAILMAX, a connection may bring as many messages as it likes
     STARTTLS = "STARTTLS"  # RFC 3207
     AUTH = "AUTH"  # RFC 4954
     XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"  # Postfix XCLIENT_README: to trusted peers
@@ -34,6 +35,7 @@ BASIC = frozenset(
         Extension.CHUNKING,
         Extension.DSN,
         Extension.SMTPUTF8,
+        Extension.LIMITS,
     },
 )
 
@@ -63,10 +65,14 @@ def vocabulary(offered: Iterable[Extension]) -> str:
     return " ".join((ALWAYS, *(verb for extension, verb in VERBS.items() if extension in known)))
 
 
-def keywords(offered: Iterable[Extension], max_size: int) -> list[str]:
+def keywords(offered: Iterable[Extension], max_size: int, max_recipients: int) -> list[str]:
     """The lines of an EHLO reply below the greeting."""
     known = frozenset(offered)
-    with_values = {Extension.SIZE: f"SIZE {max_size}", Extension.AUTH: " ".join(("AUTH", *sasl.OFFERED))}
+    with_values = {
+        Extension.SIZE: f"SIZE {max_size}",
+        Extension.LIMITS: f"LIMITS RCPTMAX={max_recipients}",
+        Extension.AUTH: " ".join(("AUTH", *sasl.OFFERED)),
+    }
     return [with_values.get(extension, extension.value) for extension in Extension if extension in known]
 
 

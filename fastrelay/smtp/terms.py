@@ -13,11 +13,11 @@ MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): 
 
 
 class Terms:
-    """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted
-    per message, at least 100 (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused. tls: what
-    is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer. auth: may a
-    client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext. guarded: something has to
-    come before MAIL.
+    """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted per
+    message, at least 100, also announced (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused.
+    tls: what is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer. auth:
+    may a client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext. guarded: something
+    has to come before MAIL.
     """
 
     __slots__ = (
@@ -70,8 +70,8 @@ class Terms:
             self.offered |= {Extension.STARTTLS}
         self.greeting = reply(220, "", f"{hostname} ESMTP ready").to_wire()
         self.helo = reply(250, "", hostname).to_wire()
-        self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size)).to_wire()
-        self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size)).to_wire()
+        self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size, max_recipients)).to_wire()
+        self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size, max_recipients)).to_wire()
         self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered)}").to_wire()
         self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls)}").to_wire()
         self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")

@@ -31,7 +31,9 @@ from tests.peers.front_desk import FakeIntake, Taken
 
 WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH XCLIENT TURN ETRN".split())
-OFFER = "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8"  # walk.txt alone spells it out
+OFFER = (  # walk.txt alone spells it out
+    "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8", "LIMITS RCPTMAX=*",
+)  # fmt: skip
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
 
