@@ -25,7 +25,8 @@ class SiteSettings(Protocol):
 
 
 class Lane:
-    """One site's queue. suspended_until: monotonic seconds, 0 = not suspended; why: words for `explain`.
+    """One site's queue. suspended_until: monotonic seconds, 0 = not suspended; why: words for `explain`;
+    word: what the receiver said when it closed the window.
 
     runners: tasks that work for it, the parked ones included. coming: those started or woken that have not picked yet.
     """
@@ -41,6 +42,7 @@ class Lane:
         "suspended_until",
         "why",
         "window",
+        "word",
     )
 
     def __init__(self, site: str, window: Window, now: float) -> None:
@@ -53,6 +55,7 @@ class Lane:
         self.parked: list[Any] = []
         self.suspended_until = 0.0
         self.why = ""
+        self.word = ""
         self.idle_since = now
 
     def __repr__(self) -> str:

@@ -8,11 +8,13 @@ Pure: (phase, what was said) -> Delivered | Deferred | Failed with its scope. Ru
 - 421 ends the session whatever it answers: the host's state, never the message's (RFC 5321 3.8).
 - The dot was sent and no answer came: Deferred and `uncertain`; never bounced, never assumed done (RFC 1047).
 - What fits no rule is temporary.
+- What the text of a temporary reply asks for (a time to come again, fewer connections) goes along: word.py.
 """
 
 from fastrelay.errors import FastrelayError, MachineShort, PeerClosed, PeerTimeout, TlsFailed
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply
+from fastrelay.settlement.word import asked
 
 SCOPES = {
     Phase.ROUTE: Scope.SITE,
@@ -65,17 +67,25 @@ def classify(
     if phase is Phase.DOT and 200 <= code < 300:
         return Delivered(said, phase, Scope.MESSAGE, host, address)
     if code == 421:
-        return Deferred(said, phase, Scope.HOST, host, address)
+        return _deferred(said, phase, Scope.HOST, host, address)
     scope = SCOPES[phase]
     if not 500 <= code < 600:
-        return Deferred(said, phase, scope, host, address)
+        return _deferred(said, phase, scope, host, address)
     if phase in _HOST_SPEAKS:
         if every_host:
             return Failed(said, phase, Scope.SITE, host, address)
-        return Deferred(said, phase, scope, host, address)
+        return _deferred(said, phase, scope, host, address)
     if phase is Phase.RCPT and code == 552 and said.enhanced in ("", "5.5.3"):
         return Deferred(said, phase, scope, host, address)
     return Failed(said, phase, scope, host, address)
+
+
+def _deferred(said: Reply, phase: Phase, scope: Scope, host: str, address: str) -> Deferred:
+    """With what its text asks for, where a peer said it."""
+    if not host:
+        return Deferred(said, phase, scope, host, address)
+    word = asked(said.text)
+    return Deferred(said, phase, scope, host, address, False, word.seconds, word.crowded)
 
 
 def _words(phase: Phase, error: FastrelayError) -> Reply:

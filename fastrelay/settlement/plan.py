@@ -1,8 +1,10 @@
 """What outcomes mean for the recipients of one item: who has it, who waits and until when, who will not get it. Pure.
 
-One item has one next time: recipients that were deferred together are tried together. An outcome of phase QUEUE and
-scope SITE says that a limit stood in the way and nobody was asked, so it is no attempt; where some of those who wait
-were asked and some were not, it is one.
+One item has one next time: recipients that were deferred together are tried together. When the receiver asked for a
+time, that is it, between `first` and `max` of the schedule and never sooner than asked; after BELIEVED attempts it may
+only make the pause longer, or a receiver that says "in 5 minutes" for ever would be asked 1,400 times. An outcome of
+phase QUEUE and scope SITE says that a limit stood in the way and nobody was asked, so it is no attempt; where some of
+those who wait were asked and some were not, it is one.
 """
 
 import re
@@ -16,6 +18,7 @@ from fastrelay.mail.state import LAST_REPLY_LIMIT, State, Status, Waiting
 from fastrelay.settlement.retry import Expired, next_attempt
 
 SPREAD = 0.1  # what a limit held back comes again over this share of the wait, not in one instant
+BELIEVED = 8  # attempts for which a receiver's "come again in ..." may be sooner than our own schedule
 _WORDS = re.compile(r"([2-5]\d\d) (?:([245]\.\d{1,3}\.\d{1,3}) )?(.*)", re.DOTALL)
 _UNTRIED = Reply(0, "", ("no attempt was made",))
 _AT_HOME = frozenset({Phase.QUEUE, Phase.ROUTE})  # where no host of the site was asked
@@ -83,15 +86,23 @@ def _next_time(
     asked = max(outcome.retry_after for _, outcome in waiting if was_held_back(outcome) is not attempted)
     if not attempted:
         return min(now + asked * (1.0 + SPREAD * at.chance), expires)
-    if asked > 0.0:
-        return min(now + min(max(asked, 1.0), retry.max), expires)
     again = next_attempt(attempts, now, expires, retry, at.chance)
-    return None if isinstance(again, Expired) else again.due
+    if isinstance(again, Expired):
+        return None
+    if asked > 0.0:
+        due = now + min(max(asked, retry.first), retry.max) * (1.0 + SPREAD * at.chance)
+        return min(due if attempts <= BELIEVED else max(due, again.due), expires)
+    return again.due
 
 
 def was_held_back(outcome: Outcome) -> bool:
     """A limit of ours stood in the way: nobody was asked."""
     return outcome.phase is Phase.QUEUE and outcome.scope is Scope.SITE
+
+
+def is_crowded(outcome: Outcome) -> bool:
+    """The receiver said that we hold too many connections, whatever it refused with that."""
+    return isinstance(outcome, Deferred) and outcome.crowded
 
 
 def reach(outcomes: Iterable[Outcome]) -> Outcome | bool:
@@ -106,7 +117,7 @@ def reach(outcomes: Iterable[Outcome]) -> Outcome | bool:
             return True
         if outcome.phase in _AT_HOME:
             continue
-        if outcome.scope is Scope.HOST or outcome.scope is Scope.SITE:
+        if outcome.scope is Scope.HOST or outcome.scope is Scope.SITE or is_crowded(outcome):
             trouble = outcome
         elif isinstance(outcome, Failed):
             answered = True

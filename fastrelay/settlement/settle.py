@@ -216,7 +216,10 @@ class Settle:
             row.deferred += len(plan.waiting)
             for position, waiting in plan.waiting:
                 self._counts.possibly_duplicate += waiting.uncertain
-                lines.write("TransientFailure", position, waiting)
+                if waiting.retry_after:
+                    lines.write("TransientFailure", position, waiting, retry_after=waiting.retry_after)
+                else:
+                    lines.write("TransientFailure", position, waiting)
 
     def _say_end(self, lines: Lines, row: SiteCounts, end: End, notice: str, age: float = 0.0) -> None:
         outcome = end.outcome
@@ -239,12 +242,23 @@ class Settle:
         if said is False:
             return
         lane = self._schedule.lane(site)
+        window = lane.window
+        if window.full:
+            window = window.opened(now)
         if said is True:
-            lane.window = lane.window.succeeded()
+            lane.window = window.succeeded()
             return
-        lane.window, until = lane.window.failed(said.scope, now, self._chance())
+        if plans.is_crowded(said):
+            before = window.size
+            lane.window, until = window.crowded(now, self._chance())
+            why = f"it says there are too many connections; last: {said.reply}"[:300]
+            if lane.window is not window:
+                lane.word = why
+                self._log.write("SiteCrowded", site=site, window=lane.window.size, before=before, reason=why)
+        else:
+            lane.window, until = window.failed(said.scope, now, self._chance())
+            why = f"it fails every time; last: {said.reply}"[:300]
         if until is not None:
             until = min(until, now + self._retry.max)  # never longer than its mail would wait by itself
-            why = f"it fails every time; last: {said.reply}"[:300]
             self._log.write("SiteSuspended", site=site, seconds=round(until - now, 1), reason=why)
             self._schedule.suspend_lane(site, until, why)

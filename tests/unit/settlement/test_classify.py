@@ -86,3 +86,18 @@ def test_silence_after_the_dot_is_uncertain() -> None:
     outcome = classify(Phase.DOT, PeerClosed("connection lost"), uncertain=True)
     assert isinstance(outcome, Deferred) and outcome.uncertain
     assert outcome.reply == Reply(451, "4.4.2", ("connection lost while waiting for the reply to the final dot",))
+
+
+def test_what_a_peer_asks_for_goes_along() -> None:
+    grey = classify(Phase.RCPT, reply(450, "4.2.0", "Greylisted, try again", "in 10 minutes"), "mx", "192.0.2.1")
+    assert isinstance(grey, Deferred) and (grey.retry_after, grey.crowded) == (600.0, False)
+    for code, phase in ((421, Phase.BANNER), (554, Phase.BANNER), (450, Phase.RCPT)):
+        full = classify(phase, reply(code, "", "too many connections from you"), "mx", "192.0.2.1")
+        assert isinstance(full, Deferred) and full.crowded, (code, phase)
+    assert classify(
+        Phase.RCPT, reply(550, "5.1.1", "no such user; try again in 10 minutes"), "mx", "192.0.2.1"
+    ) == Failed(
+        reply(550, "5.1.1", "no such user; try again in 10 minutes"), Phase.RCPT, Scope.RECIPIENT, "mx", "192.0.2.1"
+    )
+    ours = classify(Phase.QUEUE, reply(451, "4.4.5", "too many connections; try again in 10 minutes"))
+    assert isinstance(ours, Deferred) and not ours.crowded and not ours.retry_after, "nobody said that but we"

@@ -17,6 +17,7 @@ from fastrelay.metrics import Counts
 from fastrelay.runtime import tasks
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.schedule.window import CLOSED
 from fastrelay.settlement.notices import left_when_late
 from fastrelay.settlement.settle import SHORT, Settle
 from tests.unit.rooms import IDS, HandClock, MemorySpool, Remembered, a_route, until
@@ -503,3 +504,30 @@ def test_an_outcome_without_a_route_says_nothing_of_a_site() -> None:
     (item,) = house.schedule.unroutable("nowhere.test", house.clock.mono)
     house.settle.settle(item, [Failed(reply(550, "5.1.2", "no such domain"), Phase.ROUTE, Scope.RECIPIENT)])
     assert ident in house.spool.ended and house.log.events[0]["site"] == "" and house.schedule.lanes() == []
+
+
+def test_what_the_receiver_asks_for_is_in_the_line_and_sets_the_next_attempt() -> None:
+    house = House()
+    ident = house.accept("x@d.test")
+    house.attempt(Deferred(LATER.reply, LATER.phase, LATER.scope, "mx", "192.0.2.1", retry_after=900.0))
+    (line,) = [line for line in house.log.events if line["type"] == "TransientFailure"]
+    assert line["retry_after"] == 900.0
+    (standing,) = house.spool.state(ident).recipients
+    assert isinstance(standing, Waiting) and standing.due - house.clock.wall() == pytest.approx(945.0)
+
+
+def test_too_many_connections_close_the_window_of_the_site_until_it_is_old() -> None:
+    house = House()
+    crowded = Deferred(LATER.reply, Phase.RCPT, Scope.RECIPIENT, "mx", "192.0.2.1", crowded=True)
+    for _ in range(4):
+        house.accept("x@d.test")
+    lane = house.schedule.lane("mx.d.test")
+    house.attempt(crowded)
+    house.attempt(crowded)
+    assert lane.window.size == 2 and "too many connections" in lane.word
+    house.attempt(OK)
+    assert lane.window.size == 2
+    assert house.log.kinds.count("SiteCrowded") == 1
+    house.clock.mono += CLOSED
+    house.attempt(OK)
+    assert lane.window.size == 3 and lane.window.full == 0

@@ -8,7 +8,7 @@ from fastrelay.config import Retry
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.mail.state import LAST_REPLY_LIMIT, State, Status, Waiting
-from fastrelay.settlement.plan import End, Sides, changed, decide, last_words, open_of, reach, words
+from fastrelay.settlement.plan import BELIEVED, SPREAD, End, Sides, changed, decide, last_words, open_of, reach, words
 
 OK = Delivered(reply(250, "2.0.0", "ok"), Phase.DOT, Scope.MESSAGE, "mx")
 NO = Failed(reply(550, "5.1.1", "no such user"), Phase.RCPT, Scope.RECIPIENT, "mx")
@@ -46,11 +46,21 @@ def test_a_limit_never_outlives_the_message() -> None:
 
 
 def test_what_the_peer_asks_for_is_granted_within_bounds() -> None:
-    def due(asked: float) -> float:
-        one = Deferred(LATER.reply, LATER.phase, LATER.scope, retry_after=asked)
-        return decide((0,), [one], 0, 1e6, AT, RETRY).due - 5000.0
+    """Never sooner than asked, and spread a little: what was greylisted together does not come back in one instant."""
 
-    assert due(90.0) == 90.0 and due(0.001) == 1.0 and due(1e9) == RETRY.max
+    def due(asked: float, attempts: int = 0) -> float:
+        one = Deferred(LATER.reply, LATER.phase, LATER.scope, retry_after=asked)
+        return round(decide((0,), [one], attempts, 1e6, AT, RETRY).due - 5000.0, 3)
+
+    spread = 1.0 + SPREAD * AT.chance
+    assert due(900.0) == 900.0 * spread and due(0.001) == RETRY.first * spread and due(1e9) == RETRY.max * spread
+    assert due(600.0, BELIEVED - 1) == 600.0 * spread < due(600.0, BELIEVED) == RETRY.max
+    assert due(1e9, BELIEVED) == RETRY.max * spread
+
+
+def test_what_the_peer_asks_for_never_outlives_the_message() -> None:
+    one = Deferred(LATER.reply, LATER.phase, LATER.scope, retry_after=3600.0)
+    assert decide((0,), [one], 0, AT.now + 900.0, AT, RETRY).due == AT.wall + 900.0
 
 
 def test_time_that_has_run_out_ends_what_would_wait() -> None:
