@@ -26,7 +26,7 @@ EVENTS = ("SUCCESS", "FAILURE", "DELAY")
 NEVER = "NEVER"
 UNSAID = frozenset({"FAILURE", "DELAY"})  # what a client that gives no NOTIFY is told of (RFC 3461 4.1)
 
-_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+")  # a parameter holds no "="
 _HEXPOINT = (
     r"(?:0[1-9]|1[0-9]|20|2B|3D|5C|7F|[89A-F][0-9A-F]|[1-9A-F][0-9A-F]{2}"
     r"|[1-9A-CEF][0-9A-F]{3}|D[0-7][0-9A-F]{2}|[1-9A-F][0-9A-F]{4}|10[0-9A-F]{4})"
