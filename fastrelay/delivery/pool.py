@@ -157,7 +157,8 @@ class Pool:
                     return result
                 if result.phase is Phase.QUEUE:
                     return limits.machine_short(result)  # the next place would fare no better
-                outcome = result
+                if outcome is None or outcome.phase is Phase.CONNECT or result.phase is not Phase.CONNECT:
+                    outcome = result  # the word of a host weighs more than that another could not be reached
                 tried.add(place)
                 if 500 <= result.reply.code < 600 and result.phase in _PERMANENT:
                     refusing.add(place.name)

@@ -20,7 +20,7 @@ from fastrelay.routing import failures, guard, mx, ourselves
 from fastrelay.routing.answers import Answer, Exchange, Status, folded, is_host_name
 from fastrelay.routing.mx import Arranged, Finding
 from fastrelay.routing.ourselves import Ourselves
-from fastrelay.routing.overrides import Override, Overrides
+from fastrelay.routing.overrides import LOCALHOST, Override, Overrides
 from fastrelay.routing.resolver import Resolver
 from fastrelay.routing.sites import Sites
 from fastrelay.routing.walk import Asked, Walk
@@ -185,6 +185,8 @@ class Router:
         hosts = []
         for hop in override.hops:
             addresses = hop.addresses or mx.interleaved(found[hop.name], self._chance)
+            if hop.addresses is LOCALHOST:
+                addresses = tuple([address for address in addresses if ("AAAA" if ":" in address else "A") in families])
             if addresses:
                 hosts.append(Host(hop.name, addresses, 0, hop.port, hop.lmtp))
         if not hosts:

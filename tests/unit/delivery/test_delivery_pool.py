@@ -251,6 +251,15 @@ def test_permanent_only_where_every_host_refuses_for_good(road: ShortRoad, scrip
     assert outcome.scope is (Scope.SITE if permanent else Scope.HOST)
 
 
+@pytest.mark.parametrize("scripts", [[{}, PeerClosed("refused")], [PeerClosed("refused"), {}]])
+def test_the_word_of_a_host_weighs_more_than_that_another_is_not_there(scripts: list[Any]) -> None:
+    """Whoever reads why a message waits should see the policy that keeps it, not the port that is closed."""
+    road = ShortRoad(tls="require")
+    road.wire.hosts |= {f"192.0.2.{n}": [script] for n, script in enumerate(scripts, 1)}
+    outcome = lease(road, road.way(host(1), host(2)))
+    assert (outcome.phase, outcome.reply.enhanced) == (Phase.STARTTLS, "4.7.4")
+
+
 def test_a_host_that_failed_before_in_this_attempt_is_one_that_might_have_taken_it(road: ShortRoad) -> None:
     road.wire.hosts["192.0.2.2"] = [REFUSES]
     tried = {Place("mx1.example", "192.0.2.1", 25)}

@@ -232,6 +232,12 @@ def test_static_hops_are_exempt_and_sites_of_their_own() -> None:
         assert table.asked == []
 
 
+@pytest.mark.parametrize(("ip", "addresses"), [("both", ("127.0.0.1", "::1")), ("4", ("127.0.0.1",)), ("6", ("::1",))])
+def test_localhost_has_the_families_asked_for(ip: str, addresses: tuple[str, ...]) -> None:
+    found = route("a.test", {}, f'[delivery]\nip = "{ip}"\n[[route]]\ndomain = "*"\nnext_hop = ["localhost:26"]')
+    assert isinstance(found, Route) and found.hosts[0].addresses == addresses
+
+
 def test_a_named_hop_is_resolved_without_mx_and_waits_while_it_has_no_address() -> None:
     text = '[[route]]\ndomain = "a.test"\nnext_hop = ["smart.test:587", "unix:/run/x"]'
     made, table = router({("smart.test", "A"): ["10.0.0.1"]}, text)
