@@ -20,7 +20,7 @@ from fastrelay.errors import PeerError, PeerTimeout
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
-from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger
+from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger, Stream
 from fastrelay.reception.logins import Logins
 from fastrelay.reception.policy import Limit, Policy
 from fastrelay.reception.proxy import PROXY_SECONDS, BadIntroduction, Introduction
@@ -29,7 +29,6 @@ from fastrelay.reception.stress import CONNECTIONS, MEMORY, under_stress
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
-from fastrelay.runtime.stream import Stream
 
 PATIENCE = 2.0  # seconds a new connection waits for the ledger's lock or a rate before it is turned away
 REST = 0.05  # seconds between two questions while others are to accept

@@ -27,7 +27,7 @@ class CertificateOwners:
                 self._all = True
             elif len(digits) == 64 and _DIGITS.issuperset(digits):
                 self._fingerprints.add(digits)
-            else:
+            elif one:
                 self._names.add(one.lower())
 
     def may_relay(self, shown: Certificate) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastrelay.mail.reply import reply
 from fastrelay.smtp.events import Content, Dropped, Event, Hello, Mail, Rcpt, Spoiled, StartTls
+from fastrelay.smtp.extensions import BASIC, Extension
 from fastrelay.smtp.lines import MAX_LINE
 from fastrelay.smtp.phases import State
 from fastrelay.smtp.server import Server
@@ -29,6 +30,7 @@ COMMANDS = [
     b"BDAT 0 LAST", b"BDAT x", b"BDAT 99999", b"TURN", b"GET / HTTP/1.1", b"Subject: hidden",
     "MAIL FROM:<ö@c.example> SMTPUTF8".encode(), "RCPT TO:<ö@d.example>".encode(), "VRFY ö".encode(),
     "EXPN ö".encode(), b"MAIL FROM:<\xc2\x85@c.example> SMTPUTF8", b"VRFY \xff",
+    b"XCLIENT ADDR=192.0.2.1 NAME=[UNAVAILABLE]", b"XCLIENT LOGIN=a+20b", b"XCLIENT", b"XCLIENT ADDR=+0D+0A",
     b"mail from:<a@c.example>", b"DATA now", b"QUIT now", b"..", b" ",
 ]  # fmt: skip
 GARBAGE = st.binary(max_size=30) | st.sampled_from(
@@ -40,7 +42,8 @@ LINES = st.tuples(BEGINNINGS, st.lists(LINE, max_size=15)).map(lambda both: [*bo
 ANSWERS = st.lists(st.sampled_from(["yes", "yes", "yes", "no", "later", "spoil", "hang up"]), min_size=1, max_size=9)
 TERMS = st.sampled_from(
     [Terms("relay.example", max_size=2000, max_recipients=2), Terms("relay.example", mend=True, tls="starttls"),
-     Terms("relay.example", tls="required")]
+     Terms("relay.example", tls="required"),
+     Terms("relay.example", tls="starttls", extensions=BASIC | {Extension.XCLIENT})]
 )  # fmt: skip
 
 COUNTED = (State.CHUNK, State.ASTRAY)

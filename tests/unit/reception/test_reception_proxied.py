@@ -30,7 +30,7 @@ class House:
 
     def serve(self, *chunks: Any, proxy: str = PROXY) -> ScriptStream:
         stream = ScriptStream(chunks, proxy)
-        self.door._serve(stream)  # type: ignore[arg-type]
+        self.door._serve(stream)
         assert stream.closed and set(self.ledger.held.values()) <= {0}
         return stream
 
@@ -64,10 +64,10 @@ def test_the_clients_limit_is_the_clients() -> None:
     here = House(relay_from=(), max_connections_per_client=1)
     here.ledger.held[LimitKey("client", ("203.0.113.9",))] = 1
     stream = ScriptStream([HEADER], PROXY)
-    here.door._serve(stream)  # type: ignore[arg-type]
+    here.door._serve(stream)
     assert stream.written == b"421 4.7.0 relay.example Too many connections from your address\r\n"
     other = here.door, ScriptStream([HEADER.replace(b"203.0.113.9", b"203.0.113.8"), b"QUIT\r\n"], PROXY)
-    other[0]._serve(other[1])  # type: ignore[arg-type]
+    other[0]._serve(other[1])
     assert other[1].written.endswith(b"221 2.0.0 Bye\r\n")
 
 
@@ -81,11 +81,11 @@ def test_a_place_is_taken_while_the_header_is_waited_for() -> None:
             seen.append(here.ledger.total(total))
             return super().peek()
 
-    here.door._serve(Looking([HEADER, b"QUIT\r\n"], PROXY))  # type: ignore[arg-type]
+    here.door._serve(Looking([HEADER, b"QUIT\r\n"], PROXY))
     assert seen == [1] and here.ledger.total(total) == 0
     here.ledger.held[total] = 1
     stream = ScriptStream([HEADER], PROXY)
-    here.door._serve(stream)  # type: ignore[arg-type]
+    here.door._serve(stream)
     assert stream.written.startswith(b"421 4.3.2 ") and here.ledger.total(total) == 1
 
 

@@ -29,9 +29,9 @@ def test_said(text: bytes, said: XClient) -> None:
     "text",
     [
         b"", b"  ", b"ADDR", b"ADDR=", b"ADDR=2001:db8::9", b"ADDR=IPV6:203.0.113.9", b"ADDR=203.0.113.09",
-        b"ADDR=unix",        b"NAME=", b"NAME=a+20b", b"NAME=a)b", b"NAME=a+zzb", b"NAME=+E4", b"PORT=", b"PORT=-1", b"PORT=66666",
-        b"LOGIN=+0A", b"LOGIN=" + b"x" * 256, b"PROTO=HTTP", b"HELO=+00",
-        b"DESTADDR=here", b"DESTPORT=x", b"X=1", b"=1",        b"ADDR=203.0.113.9 ADDR=203.0.113.9",
+        b"ADDR=unix", b"NAME=", b"NAME=a+20b", b"NAME=a)b", b"NAME=a+zzb", b"NAME=+E4", b"PORT=", b"PORT=-1",
+        b"PORT=66666", b"LOGIN=+0A", b"LOGIN=" + b"x" * 256, b"PROTO=HTTP", b"HELO=+00", b"DESTADDR=here",
+        b"DESTPORT=x", b"X=1", b"=1", b"ADDR=203.0.113.9 ADDR=203.0.113.9",
     ],
 )  # fmt: skip
 def test_wrong(text: bytes) -> None:
