@@ -32,7 +32,7 @@ from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Outcome, Phase
 from fastrelay.mail.route import Demand, Route
 from fastrelay.smtp.client import State
-from fastrelay.smtp.dsn import Asked, asked
+from fastrelay.smtp.dsn import Asked
 
 
 class Carrier:
@@ -173,8 +173,7 @@ class Carrier:
             most = settings.recipients_per_transaction
             offered = connection.client.offer.recipients
             chunk = pending[: min(most, offered) if offered else most]
-            those = [envelope.recipients[index] for index in chunk]
-            recipients: Sequence[str] = [one.address for one in those]
+            recipients: Sequence[str] = [envelope.recipients[index].address for index in chunk]
             sender, content, octets = envelope.sender, parts, size
             fitted = fit(connection.client.offer, envelope, recipients, parts, size, connection.host, settings)
             if isinstance(fitted, Misfit):
@@ -186,13 +185,18 @@ class Carrier:
                 continue
             if fitted is not None:
                 sender, recipients, content, octets, self.converted = fitted
-            offer = connection.client.offer
-            wishes = asked(envelope, those, smtputf8=envelope.smtputf8 and offer.smtputf8)
             self._under_way = chunk
-            self._wishing = () if wishes is None else those
+            self._wishing, wishes = (), None
+            for index in chunk:
+                one = envelope.recipients[index]
+                if one.notify or one.orcpt or envelope.ret or envelope.envid:
+                    self._wishing = [envelope.recipients[index] for index in chunk]
+                    offer = connection.client.offer
+                    wishes = Asked(envelope, self._wishing, smtputf8=envelope.smtputf8 and offer.smtputf8)
+                    break
             weighed = self._transact(connection, envelope, sender, recipients, content, octets, wishes)
             self._under_way = ()
-            said = weighed.outcomes if wishes is None else owed(connection, those, weighed.outcomes)
+            said = weighed.outcomes if wishes is None else owed(connection, self._wishing, weighed.outcomes)
             outcomes.update(zip(chunk, said, strict=False))
             pending[: len(chunk)] = [chunk[position] for position in weighed.again]
             fresh = weighed.step is Step.RECONNECT

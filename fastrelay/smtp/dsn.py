@@ -158,7 +158,7 @@ def typed(address: str) -> str:
 
 class Asked:
     """What a peer that offers DSN is told of one transaction: `mail` behind MAIL, `rcpt` behind each RCPT; words with
-    the space before them."""
+    the space before them. What the sender did not give is not added (RFC 3461 5.2.1)."""
 
     __slots__ = ("mail", "rcpt")
 
@@ -168,16 +168,6 @@ class Asked:
             f" ENVID={envelope.envid}" if envelope.envid else ""
         )
         self.rcpt = [_behind_rcpt(one, smtputf8) for one in recipients]
-
-
-def asked(envelope: Envelope, recipients: Sequence[Recipient], *, smtputf8: bool) -> Asked | None:
-    """None where the sender asked for nothing. What it did not give is not added (RFC 3461 5.2.1)."""
-    if envelope.ret or envelope.envid:
-        return Asked(envelope, recipients, smtputf8=smtputf8)
-    for one in recipients:
-        if one.notify or one.orcpt:
-            return Asked(envelope, recipients, smtputf8=smtputf8)
-    return None
 
 
 def _behind_rcpt(one: Recipient, smtputf8: bool) -> str:

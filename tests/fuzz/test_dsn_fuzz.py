@@ -53,8 +53,8 @@ def test_what_is_let_in_is_one_word_and_can_be_read(text: str) -> None:
         if check is dsn.orcpt:
             kind, address = dsn.original(kept)
             assert kind and address and not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e]", address)
-            again = dsn.asked(Envelope("", (), 0.0), [Recipient("x", orcpt=kept)], smtputf8=False)
-            assert again is not None and again.rcpt[0].isascii()
+            again = dsn.Asked(Envelope("", (), 0.0), [Recipient("x", orcpt=kept)], smtputf8=False)
+            assert again.rcpt[0].isascii()
             assert dsn.original(again.rcpt[0].removeprefix(" ORCPT=")) == (kind, address)
 
 

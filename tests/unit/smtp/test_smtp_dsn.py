@@ -108,12 +108,11 @@ def test_an_expanded_name_is_told_of_once_and_its_failures_are_not_lost() -> Non
 
 
 def test_only_what_the_sender_gave_goes_on() -> None:
-    assert dsn.asked(Envelope("a@b.c", (PLAIN,), 0.0), [PLAIN], smtputf8=False) is None
-    one = dsn.asked(Envelope("a@b.c", (PLAIN,), 0.0, envid="Q+2B"), [PLAIN], smtputf8=False)
-    assert one is not None and (one.mail, one.rcpt) == (" ENVID=Q+2B", [""])
+    one = dsn.Asked(Envelope("a@b.c", (PLAIN,), 0.0, envid="Q+2B"), [PLAIN], smtputf8=False)
+    assert (one.mail, one.rcpt) == (" ENVID=Q+2B", [""])
     recipients = [PLAIN, Recipient("c@there.example", "DELAY,SUCCESS", "rfc822;Z+41@y.example")]
-    one = dsn.asked(Envelope("a@b.c", tuple(recipients), 0.0, ret="FULL"), recipients, smtputf8=False)
-    assert one is not None and one.mail == " RET=FULL"
+    one = dsn.Asked(Envelope("a@b.c", tuple(recipients), 0.0, ret="FULL"), recipients, smtputf8=False)
+    assert one.mail == " RET=FULL"
     assert one.rcpt == ["", " NOTIFY=DELAY,SUCCESS ORCPT=rfc822;Z+41@y.example"]
 
 
@@ -121,5 +120,5 @@ def test_an_address_beyond_ascii_goes_on_as_the_next_hop_takes_it() -> None:
     recipients = [Recipient("c@d.example", orcpt="utf-8;jos\u00e9\\x{2B}1@x.example")]
     envelope = Envelope("a@b.c", tuple(recipients), 0.0)
     for smtputf8, sent in ((True, "utf-8;jos\u00e9\\x{2B}1@x.example"), (False, r"utf-8;jos\x{E9}\x{2B}1@x.example")):
-        one = dsn.asked(envelope, recipients, smtputf8=smtputf8)
-        assert one is not None and one.rcpt == [f" ORCPT={sent}"]
+        one = dsn.Asked(envelope, recipients, smtputf8=smtputf8)
+        assert one.rcpt == [f" ORCPT={sent}"]
