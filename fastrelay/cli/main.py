@@ -24,6 +24,8 @@ COMMANDS = {
     "serve": "Run the relay in the foreground.",
     "check": "Validate the configuration.",
     "status": "Show what a running relay does.",
+    "reload": "Read the configuration again, without a gap.",
+    "upgrade": "Let a new program take over, without a gap.",
     "stop": "Stop a running relay and wait until it is gone.",
     "queue": "Look at the queue and change it.",
     "user": "Say who may log in.",

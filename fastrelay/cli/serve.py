@@ -3,8 +3,9 @@
 import click
 
 from fastrelay.admin import run_admin
+from fastrelay.cli.check import verify
 from fastrelay.cli.options import CONFIG_FILE
-from fastrelay.config import load
+from fastrelay.config import Config, load
 from fastrelay.process.announce import announce
 from fastrelay.process.master import Master
 from fastrelay.process.premises import Premises
@@ -17,16 +18,24 @@ def serve(file: str | None) -> int:
     """Run the relay in the foreground.
 
     Prints "ready" on stderr once every worker accepts mail; event lines go where [log] says (stdout by default).
-    TERM finishes what is under way and ends, INT ends at once; neither loses mail. Exit code 78 for a wrong
+    TERM finishes what is under way and ends, INT ends at once; neither loses mail. HUP reads the configuration again,
+    USR2 lets a new program take over (it goes on when this process ends), TTIN and TTOU add and end a worker, USR1
+    opens the event log's file anew. Exit code 78 for a wrong
     configuration, 75 when another relay holds its runtime_dir or spool.
 
     Example:  fastrelay serve -c /etc/fastrelay/fastrelay.toml
     """
     config = load(file)
+
+    def reread() -> Config:
+        fresh = load(file)
+        verify(fresh)
+        return fresh
+
     for note in config.notes:
         announce(note)
     premises = Premises.take(config)
     try:
-        return Master(config, premises, run_worker, run_admin).run()
+        return Master(config, premises, run_worker, run_admin, reread=reread).run()
     finally:
         premises.close()

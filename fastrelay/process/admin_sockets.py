@@ -34,11 +34,14 @@ class AdminSockets:
         self._identity = identity
         self._say = say
         self._address = config.admin.address
-        self._files = [f"unix:{api_path(config)}"]  # ours to remove
+        api = f"unix:{api_path(config)}"
         self._again = now
         self._told = False
         self.http: socket.socket | None = passed.take(self._address) if self._address else None
-        self.api = sockets.bind(self._files[0], identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
+        self.api = passed.take(api) or sockets.bind(
+            api, identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG
+        )
+        self._files = [one for one in (api, self._address) if one and passed.ours(one)]  # ours to remove
         try:
             self.look(now)
         except BaseException:
@@ -69,15 +72,45 @@ class AdminSockets:
                 self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
             self._again = now + AGAIN
             return False
-        self._files.append(self._address)
         if self._told:
             self._say(f"admin.address: listening on {self.name} now")
         return True
 
-    def close(self) -> None:
-        """The end of the house: nothing is left in runtime_dir."""
+    def renew(self, config: Config, now: float) -> None:
+        """A reload: another TCP address, perhaps. One that cannot be had is a line; it is tried for again."""
+        if config.admin.address == self._address:
+            return
+        if self.http is not None:
+            self.http.close()
+            self.http = None
+        sockets.remove_files(one for one in self._files if one == self._address)
+        self._address, self._again, self._told = config.admin.address, now, False
+        self._files = [self._files[0], self._address]
+        try:
+            self.look(now)
+        except ConfigError as error:
+            self._told = True
+            self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
+            self._again = now + AGAIN
+
+    @property
+    def handed(self) -> dict[str, int]:
+        """For the next master: by address as configured."""
+        found = {self._files[0]: self.api.fileno()}
+        if self.http is not None:
+            found[sockets.canonical(self._address)] = self.http.fileno()
+        return found
+
+    @property
+    def files(self) -> list[str]:
+        """Addresses whose socket files are ours to remove."""
+        return self._files
+
+    def close(self, *, handed: bool = False) -> None:
+        """The end of the house: nothing is left in runtime_dir. handed: of this master only."""
         sockets.close_all(self.all)
-        sockets.remove_files(self._files)
+        if not handed:
+            sockets.remove_files(self._files)
 
 
 def api_path(config: Config) -> Path:

@@ -13,6 +13,7 @@ may be started. A child's life is one table: every phase, how it ends by time, a
 import enum
 import math
 import signal
+import socket
 from typing import Final, NamedTuple
 
 from fastrelay.process.heartbeat import Row, State
@@ -54,11 +55,11 @@ class Step(NamedTuple):
 
 
 class Child:
-    """One process. control: our end of its socketpair, as a descriptor. asked: somebody wanted it to end."""
+    """One process. control: our end of its socketpair (orders.py). asked: somebody wanted it to end."""
 
     __slots__ = ("asked", "control", "deadline", "phase", "pid", "ready_since", "started")
 
-    def __init__(self, pid: int, started: float, control: int) -> None:
+    def __init__(self, pid: int, started: float, control: socket.socket) -> None:
         self.pid = pid
         self.started = started
         self.control = control

@@ -17,9 +17,9 @@ class Crashes:
 
     __slots__ = ("_counts", "suspects")
 
-    def __init__(self) -> None:
+    def __init__(self, suspects: tuple[bytes, ...] = ()) -> None:
         self._counts: dict[bytes, int] = {}
-        self.suspects: tuple[bytes, ...] = ()
+        self.suspects = suspects
 
     def note(self, idents: Iterable[bytes]) -> list[bytes]:
         """A worker crashed with these in hand. Returns those that became suspects by it."""

@@ -6,8 +6,8 @@ copies nothing that runs. It keeps the uid it was started with.
 
 If no worker ever becomes ready, the house ends with the error of the first that failed. Later a post backs off from 1 s
 to 60 s while the others go on. Signals: TERM drains, bounded by server.drain_timeout; INT and QUIT, or a second TERM,
-stop quickly; TTIN and TTOU add and end a worker; USR1 goes to the children (reopen logs); HUP and USR2 are answered
-with a line.
+stop quickly; TTIN and TTOU add and end a worker; USR1 goes to the children (reopen logs); HUP reloads and USR2
+upgrades (changes.py).
 """
 
 import contextlib
@@ -23,14 +23,16 @@ from fastrelay.config import Config
 from fastrelay.process import cpus, sockets
 from fastrelay.process.admin_sockets import AdminSockets
 from fastrelay.process.announce import announce
+from fastrelay.process.changes import Changes, Reread
 from fastrelay.process.children import Child, Kind, Phase, Post, drain, next_step, quit_now
 from fastrelay.process.crashes import Crashes
 from fastrelay.process.heartbeat import Row
 from fastrelay.process.notify import Notifier
 from fastrelay.process.premises import Premises
 from fastrelay.process.privileges import raise_descriptor_limit
-from fastrelay.process.spawn import EXIT_OK, EXIT_SOFTWARE, HANDLED
+from fastrelay.process.spawn import EXIT_OK, EXIT_SOFTWARE, HANDLED, ending
 from fastrelay.process.staff import Run, Staff
+from fastrelay.process.upgrade import PATIENCE
 
 LOOK: Final = 1.0  # seconds between two looks at the page when nothing happens
 GAP: Final = 5.0  # a turn that comes so late means that we slept too: old beats prove nothing then
@@ -39,22 +41,37 @@ GAP: Final = 5.0  # a turn that comes so late means that we slept too: old beats
 class Master:
     """One house. `run` returns the exit code."""
 
-    def __init__(self, config: Config, premises: Premises, run_worker: Run, run_admin: Run | None = None) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: Config,
+        premises: Premises,
+        run_worker: Run,
+        run_admin: Run | None = None,
+        *,
+        reread: Reread | None = None,
+        upgrade_patience: float = PATIENCE,
+    ) -> None:
         self._premises = premises
         self._notifier = Notifier(os.environ)
-        self._unix_files: list[str] = []  # of listeners that we bound
         self._look = min(LOOK, self._notifier.watchdog_interval or LOOK)
         self._wake, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         runs: dict[Kind, Run] = {Kind.WORKER: run_worker}
         if run_admin is not None:
             runs[Kind.ADMIN] = run_admin
-        own_fds = (self._wake, self._wake_end, *self._notifier.fds)
-        self._staff = Staff(config, premises.identity, runs, cpus.workers(config.server.workers), own_fds)
-        self._crashes = Crashes()
+        handed = premises.handover
+        workers = cpus.workers(config.server.workers)
+        self._staff = Staff(config, premises.identity, runs, workers, self._own_fds, handed)
+        self._crashes = Crashes(() if handed is None else handed.suspects)
+        self._changes = Changes(
+            self._staff,
+            premises,
+            self._notifier,
+            reread=reread,
+            suspects=lambda: self._crashes.suspects,
+            patience=upgrade_patience,
+        )
         self._stopping: Phase | None = None
         self._ever_ready = False
-        self._told_ready = False
         self._exit: int = EXIT_OK
         self._last_turn = self._awake_since = time.monotonic()
 
@@ -79,21 +96,25 @@ class Master:
         finally:
             self._close()
 
+    def _own_fds(self) -> list[int]:
+        """Closed in every child."""
+        return [self._wake, self._wake_end, *self._notifier.fds, *self._changes.fds]
+
     def _open_sockets(self, now: float) -> None:
-        config, identity, staff = self._config, self._premises.identity, self._staff
-        addresses = [sockets.canonical(listener.address) for listener in config.listeners]
-        passed = sockets.Passed(os.environ)
+        staff, identity, handed = self._staff, self._premises.identity, self._premises.handover
+        passed = sockets.Passed(os.environ) if handed is None else sockets.Passed({}, handed.sockets, handed.files)
         try:
-            staff.listeners = sockets.open_all(addresses, identity, passed)
-            self._unix_files = [address for address in addresses if address not in passed.taken]
+            staff.listeners = sockets.open_all(staff.addresses, identity, passed)
+            self._changes.files = [address for address in staff.addresses if passed.ours(address)]
             if staff.has_admin:
-                staff.admin_sockets = AdminSockets(config, identity, passed, announce, now)
+                staff.admin_sockets = AdminSockets(staff.config, identity, passed, announce, now)
+            self._changes.open(passed)
         finally:
             passed.close_rest(announce)
 
     def _wait(self, now: float) -> bytes:
         """Until a signal, a word from a child, or the next moment something is due. The signals that came."""
-        timeout = self._look
+        timeout = min(self._look, self._changes.deadline - now)
         for post in self._staff.posts:
             if post.child is not None:
                 timeout = min(timeout, post.child.deadline - now)
@@ -104,8 +125,10 @@ class Master:
             if fd == self._wake:
                 with contextlib.suppress(BlockingIOError):
                     queued = os.read(self._wake, 4096)
-            else:
-                self._staff.hear(fd)
+            elif not self._changes.hear(fd, now):
+                heard = self._staff.hear(fd)
+                if heard is not None:
+                    self._changes.answered(*heard)
         return queued
 
     def _handle(self, number: int, now: float) -> None:
@@ -122,9 +145,9 @@ class Master:
                 for child in self._staff.children:
                     self._staff.send(child, signal.SIGUSR1)
             case signal.SIGHUP:
-                announce("reload is not supported yet: restart to change the configuration")
+                self._changes.want_reload()
             case signal.SIGUSR2:
-                announce("upgrade is not supported yet: stop, then start the new program")
+                self._changes.want_upgrade()
 
     # -- reaping --------------------------------------------------------------------------------------------------
 
@@ -137,7 +160,7 @@ class Master:
             if not child.asked and self._stopping is None:
                 self._mourn(post, child, row, code, now)
             elif code not in (EXIT_OK, -signal.SIGINT, -signal.SIGTERM):
-                announce(f"{post.name} (process {child.pid}) {_ending(code)} while stopping")
+                announce(f"{post.name} (process {child.pid}) {ending(code)} while stopping")
                 if (
                     code > 0 and self._stopping is not None
                 ):  # it could not end as promised, and whoever stops us must hear of it
@@ -149,7 +172,7 @@ class Master:
     def _mourn(self, post: Post, child: Child, row: Row | None, code: int, now: float) -> None:
         """The child ended unasked: say so, note what it had in hand, decide when the next may start."""
         where = "" if row is None or post.kind is Kind.ADMIN else f", slot {row.slot}"
-        told = f"{post.name} (process {child.pid}{where}) {_ending(code)}"
+        told = f"{post.name} (process {child.pid}{where}) {ending(code)}"
         pause = post.vacated(now)
         if post.kind is Kind.WORKER:
             self._staff.page.count_restart()
@@ -174,26 +197,30 @@ class Master:
             if post.child is not None:
                 self._watch(post, post.child, now)
         if self._stopping is None:
+            self._changes.look(now)
+            if self._changes.stop_wanted:
+                self._stop(Phase.DRAINING, now)
+        if self._stopping is None:
             if self._exit and not self._ever_ready and not any(post.child for post in staff.workers):
                 announce("no worker became ready: giving up")
                 self._stop(Phase.QUITTING, now)
             else:
                 self._look_for_admin_address(now)
                 self._fill(now)
-        if self._stopping is not None and not any(post.child for post in staff.workers):
+        if self._is_leaving and not any(post.child for post in staff.workers):
             if not staff.children:
                 return False
             for child in staff.children:  # the admin child last: the drain stays visible to the end
                 staff.apply(child, quit_now(child, now))
         if self._notifier.watchdog_interval:
             self._notifier.alive()
-        if not self._told_ready and self._stopping is None:
+        if self._changes.news and self._changes.in_charge and self._stopping is None:
             self._tell_ready()
         return True
 
     def _watch(self, post: Post, child: Child, now: float) -> None:
         row = self._staff.row(child)
-        hang_timeout = self._config.server.hang_timeout
+        hang_timeout = self._staff.config.server.hang_timeout
         if post.kind is Kind.ADMIN and row is None:
             hang_timeout = math.inf  # an admin child that never claimed its row cannot be missed
         step = next_step(child, row, now, hang_timeout, self._awake_since)
@@ -231,15 +258,13 @@ class Master:
         """Where it was taken and is free again, the admin child makes way for one that has it."""
         staff = self._staff
         if staff.admin_sockets is not None and staff.admin_sockets.look(now):
-            for post in staff.posts:
-                if post.kind is Kind.ADMIN and post.child is not None:
-                    staff.apply(post.child, quit_now(post.child, now))
+            staff.replace_admin(now)
 
     def _tell_ready(self) -> None:
         """Once, when every worker there is accepts; one that already failed is not waited for."""
-        living = [post.child for post in self._staff.workers if post.child is not None]
+        living = [post.child for post in self._staff.workers if post.child is not None and post.wanted]
         if living and all(child.phase is Phase.READY for child in living):
-            self._told_ready = True
+            self._changes.news = False
             where = ", ".join(sockets.name_of(sock) for sock in self._staff.listeners)
             text = f"{len(living)} worker{'s' if len(living) > 1 else ''} on {where or 'no listener'}"
             if self._staff.admin_sockets is not None and self._staff.admin_sockets.name:
@@ -249,36 +274,35 @@ class Master:
 
     # -- more and less --------------------------------------------------------------------------------------------
 
+    @property
+    def _is_leaving(self) -> bool:
+        return self._stopping is not None or self._changes.handed
+
     def _add_worker(self) -> None:
         workers = self._staff.workers
-        if self._stopping is not None or len(workers) >= self._staff.page.slots:
+        if self._is_leaving or len(workers) >= self._staff.page.slots:
             announce(f"no worker added: {len(workers)} of at most {self._staff.page.slots} are there")
             return
-        taken = {post.number for post in workers}
-        number = next(n for n in range(len(workers) + 1) if n not in taken)
-        self._staff.posts.append(Post(Kind.WORKER, number))
+        self._staff.add_posts(1, admin=False)
         announce(f"one worker more: {sum(post.wanted for post in self._staff.workers)}")
 
     def _end_worker(self, now: float) -> None:
         wanted = [post for post in self._staff.workers if post.wanted]
-        if self._stopping is not None or len(wanted) < 2:
+        if self._is_leaving or len(wanted) < 2:
             announce("no worker ended: the last one stays")
             return
-        post = max(wanted, key=lambda one: one.number)
-        post.wanted = False
-        if post.child is None:
-            self._staff.posts.remove(post)
-        else:
-            self._staff.apply(post.child, drain(post.child, now, self._config.server.drain_timeout))
+        self._staff.retire(max(wanted, key=lambda one: one.number), now)
         announce(f"one worker less: {len(wanted) - 1}")
 
     # -- the end --------------------------------------------------------------------------------------------------
 
     def _stop(self, how: Phase, now: float) -> None:
         """how: DRAINING or QUITTING. New connections are refused from here on."""
-        timeout = self._config.server.drain_timeout
+        timeout = self._staff.config.server.drain_timeout
         if self._stopping is None:
-            self._notifier.stopping()
+            if self._changes.in_charge:
+                self._notifier.stopping()
+            self._changes.stopping()
         if self._stopping is not how:
             announce(f"draining, up to {timeout:g} s" if how is Phase.DRAINING else "stopping now")
         self._stopping = how
@@ -294,8 +318,8 @@ class Master:
         ) in HANDLED:  # ignored rather than reset: a second TERM now changes nothing, least of all our exit code
             signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
-        self._staff.close()
-        sockets.remove_files(self._unix_files)
+        self._staff.close(handed=not self._changes.in_charge)
+        self._changes.close()
         for fd in (self._wake, self._wake_end):
             os.close(fd)
         self._notifier.close()
@@ -305,12 +329,3 @@ class Master:
 
 def _queued(number: int, frame: object) -> None:
     """The number already stands in the wake-up pipe, put there by the interpreter; `_handle` acts on it."""
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

@@ -16,12 +16,15 @@ _STATUS_LIMIT: Final = 200  # octets of a status line; systemd shows one line
 class Notifier:
     """Speaks to NOTIFY_SOCKET of the environment, and takes the variables out of it: children must not speak."""
 
-    __slots__ = ("_address", "_socket", "watchdog_interval")
+    __slots__ = ("_address", "_socket", "environment", "watchdog_interval")
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         address = environment.pop("NOTIFY_SOCKET", "")
         usec = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "")
+        self.environment = {"NOTIFY_SOCKET": address} if address else {}  # for the next master
+        if usec:
+            self.environment["WATCHDOG_USEC"] = usec
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = None
         if self._address:
@@ -32,6 +35,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """All workers accept."""
         self._send(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={_one_line(status)}")
+
+    def main_pid(self, pid: int) -> None:
+        """That process is the master from now on. Only the master there was may say so (NotifyAccess=main)."""
+        self._send(f"MAINPID={pid}")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

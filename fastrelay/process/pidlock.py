@@ -70,6 +70,14 @@ class PidLock:
             raise
         return cls(path, fd)
 
+    def write(self) -> None:
+        """This process is the master now."""
+        _write_pid(self.fd)
+
+    def leave(self) -> None:
+        """Another master holds it, and its pid stays there."""
+        os.close(self.fd)
+
     def close(self) -> None:
         """Give this process's share back; the file stays, empty, so that nobody locks an unlinked one."""
         os.ftruncate(self.fd, 0)

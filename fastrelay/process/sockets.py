@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -26,21 +26,36 @@ _UNIX_MODE: Final = 0o660  # who may inject through a local socket: the user and
 
 class Passed:
     """The sockets systemd passed to this very process, until `take` asks for them; takes the variables out of
-    `environment`. taken: their addresses; the files of unix ones are systemd's to remove."""
+    `environment`. handed: those of the master before us (handover.py), by address as configured; files: of these, whose
+    file is ours to remove."""
 
-    __slots__ = ("_sockets", "taken")
+    __slots__ = ("_files", "_handed", "_sockets", "_taken")
 
-    def __init__(self, environment: MutableMapping[str, str]) -> None:
+    def __init__(
+        self, environment: MutableMapping[str, str], handed: Mapping[str, int] | None = None, files: Sequence[str] = ()
+    ) -> None:
         self._sockets = _passed_sockets(environment)
-        self.taken: set[str] = set()
+        self._handed = {address: socket.socket(fileno=fd) for address, fd in (handed or {}).items()}
+        self._files = files
+        self._taken: set[str] = set()
+
+    def ours(self, address: str) -> bool:
+        """Is the file of a unix socket ours to remove? systemd's are not."""
+        return address not in self._taken
 
     def take(self, address: str) -> socket.socket | None:
         """The passed socket that listens on `address`."""
         wanted = canonical(address)
+        handed = self._handed.pop(wanted, None)
+        if handed is not None:
+            if wanted not in self._files:
+                self._taken.add(wanted)
+            handed.setblocking(False)
+            return handed
         for sock in self._sockets:
             if name_of(sock) == wanted:
                 self._sockets.remove(sock)
-                self.taken.add(wanted)
+                self._taken.add(wanted)
                 sock.setblocking(False)
                 return sock
         return None
@@ -49,8 +64,9 @@ class Passed:
         """Close what nobody asked for, saying so."""
         for sock in self._sockets:
             say(f"the service manager passed a socket for {name_of(sock)}, which no [[listener]] names: closed")
-        close_all(self._sockets)
-        self._sockets = []
+        close_all([*self._sockets, *self._handed.values()])
+        remove_files(address for address in self._handed if address in self._files)
+        self._sockets, self._handed = [], {}
 
 
 def open_all(addresses: Sequence[str], identity: Identity, passed: Passed) -> list[socket.socket]:

@@ -39,6 +39,16 @@ def exit_code(error: BaseException) -> int:
     return EXIT_SOFTWARE
 
 
+def ending(code: int) -> str:
+    """How a process ended, in words: its exit code, or minus the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
 def spawn(identity: Identity, enter: Callable[[], None], body: Callable[[], int]) -> int:
     """Fork; the child calls `enter` (close what is not its own), becomes `identity` and runs `body`. Returns its pid.
 

@@ -1,10 +1,13 @@
 """A whole house with toy workers: `python house_program.py CONFIG BEHAVIOUR`. The tests of the master run it.
 
+A file `behaviour` in the spool says what the next program that is started shall be like, an upgrade say.
+
 The workers are real in all that concerns the house (row, ledger, life pipe, signals, accepting with balance) and toys
 in what they do: greet with their slot and keep the connection until the peer closes it.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -88,12 +91,12 @@ class Worker:
 
 
 def accepting(seat: Seat) -> int:
-    seat.claim(seat.number)
+    seat.claim(free_slot(seat))
     return Worker(seat).run()
 
 
 def failing(seat: Seat) -> int:
-    seat.claim(seat.number)
+    seat.claim(free_slot(seat))
     raise MachineShort("the spool is on fire")
 
 
@@ -112,6 +115,46 @@ def hanging(seat: Seat) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         while True:
             signal.pause()
+    return Worker(seat).run()
+
+
+class Patient(Worker):
+    """Told to end, it accepts nothing more and waits for its last session."""
+
+    def run(self) -> int:
+        super().run()
+        for watch in self.watches:
+            watch.close()  # not the end of the master either: a drain under way
+        for ticker in self.tickers[1:]:
+            ticker.close()
+        for listener in self.listeners:
+            listener.close()
+        while self.sessions:
+            tasks.sleep(0.01)
+        return 0
+
+    def balance(self) -> None:
+        if not self.over.is_set():
+            super().balance()
+
+
+def free_slot(seat: Seat) -> int:
+    """Generations change between the lower and the upper half of the page."""
+    return seat.number + (seat.page.slots // 2 if seat.page.pid_of(seat.number) else 0)
+
+
+def patient(seat: Seat) -> int:
+    seat.claim(free_slot(seat))
+    return Patient(seat).run()
+
+
+def hesitant(seat: Seat) -> int:
+    """Is not ready before there is a file `go`."""
+    seat.claim(free_slot(seat))
+    while not Path(seat.config.spool.path, "go").exists():
+        seat.page.beat(time.monotonic())
+        if select.select([seat.life_fd], [], [], 0.02)[0] and not Path(seat.config.spool.path, "go").exists():
+            return 0
     return Worker(seat).run()
 
 
@@ -239,11 +282,16 @@ ADMINS = {"admin": admin, "run_admin": run_admin}
 
 def main() -> int:
     config = load(sys.argv[1])
-    run_worker = globals()[sys.argv[2]]
+    said = Path(config.spool.path, "behaviour")
+    run_worker = globals()[said.read_text() if said.exists() else sys.argv[2]]
+    patience = float(os.environ.get("HOUSE_PATIENCE", "60"))
     try:
         premises = Premises.take(config)
         try:
-            code = Master(config, premises, run_worker, ADMINS[sys.argv[3]] if sys.argv[3:] else None).run()
+            admin = ADMINS[sys.argv[3]] if sys.argv[3:] else None
+            code = Master(
+                config, premises, run_worker, admin, reread=lambda: load(sys.argv[1]), upgrade_patience=patience
+            ).run()
         finally:
             premises.close()
     except FastrelayError as error:

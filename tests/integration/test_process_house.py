@@ -126,15 +126,6 @@ def test_more_and_fewer_workers(house: Callable[..., House]) -> None:
     assert one.end(signal.SIGTERM) == 0
 
 
-def test_reload_and_upgrade_are_answered(house: Callable[..., House]) -> None:
-    one = house().ready()
-    one.process.send_signal(signal.SIGHUP)
-    one.expect("reload is not supported yet: restart")
-    one.process.send_signal(signal.SIGUSR2)
-    one.expect("upgrade is not supported yet")
-    assert one.end(signal.SIGTERM) == 0
-
-
 def test_a_second_start_says_who_is_there(house: Callable[..., House]) -> None:
     first = house().ready()
     second = house()
@@ -161,8 +152,6 @@ def test_signals_that_tell_something_end_nobody(house: Callable[..., House]) -> 
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
         os.kill(pid, number)
     one.process.send_signal(signal.SIGUSR1)
-    one.process.send_signal(signal.SIGHUP)
-    one.expect("reload is not supported yet")
     again, _, _ = one.call()
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):

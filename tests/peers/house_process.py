@@ -94,10 +94,22 @@ class House:
             pass
         return self.process.wait(PATIENCE)
 
+    @property
+    def master(self) -> int:
+        """The pid in the pid file: another one than ours after an upgrade. 0 when there is none."""
+        return int((self.folder / "run" / "fastrelay.pid").read_text() or "0")
+
+    def next_is(self, behaviour: str) -> None:
+        """What the program of an upgrade shall be like."""
+        (self.folder / "spool" / "behaviour").write_text(behaviour)
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
+        with contextlib.suppress(OSError, ValueError):
+            if self.master:
+                os.kill(self.master, signal.SIGKILL)
         assert self.process.stderr is not None
         self.process.stderr.close()
 

@@ -32,4 +32,4 @@ def test_sockets_meant_for_another_process_are_left_alone(pid: str) -> None:
     environment = {"LISTEN_PID": pid, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c", "PATH": "/bin"}
     passed = Passed(environment)
     assert environment == {"PATH": "/bin"}
-    assert passed.take("127.0.0.1:25") is None and passed.taken == set()
+    assert passed.take("127.0.0.1:25") is None and passed.ours("127.0.0.1:25")
