@@ -137,16 +137,17 @@ class Settle:
             self._schedule.done(item)  # removed meanwhile
             return
         state = store.state(ident)
-        told = [
-            End(position, outcome, _DELIVERED)
-            for position, outcome in plan.delivered
-            if outcome.duty is not _PASSED and not notices.why_silent(envelope, position, "SUCCESS")
-        ]
+        changes: list[tuple[int, int | Waiting]] = []
         delivered = plan.delivered
+        told: list[End] = []
+        for position, success in delivered:
+            if success.duty is _PASSED or notices.why_silent(envelope, position, "SUCCESS"):
+                changes.append((position, _DELIVERED))
+            else:
+                told.append(End(position, success, _DELIVERED))
         if told:
             apart = {end.position for end in told}
             delivered = [one for one in delivered if one[0] not in apart]
-        changes: list[tuple[int, int | Waiting]] = [(position, _DELIVERED) for position, _ in delivered]
         untold: list[tuple[End, str]] = []
         for end in plan.ended:
             why = notices.why_silent(envelope, end.position)
