@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 CONFIG ?= deploy/config/fastrelay.toml
 
-.PHONY: build/compiled help demo run install dev lint check compiled interpreted test-compiled unit dialogues integration faults fuzz test proof bench bench-quick clean
+.PHONY: build/compiled help demo run install dev lint check compiled interpreted test-compiled unit dialogues integration faults fuzz test proof soak fuzz-covered bench bench-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -61,10 +61,20 @@ unit dialogues integration faults fuzz: dev
 test: lint ## the whole suite, under ten minutes on two cores
 	$(PYTEST) tests
 
-proof: dev ## the long proofs: kills under load, a backlog of 100,000, 10,000 idle clients
+proof: dev ## the long proofs: kills under load and at named points, attacks, a backlog of 100,000, 10,000 idle clients
 	$(BIN)/python tests/faults/kill_run.py
+	$(BIN)/python tests/faults/kill_points.py --rounds 3
+	$(BIN)/python tests/faults/kill_points.py --rounds 3 --victim worker
+	$(BIN)/python tests/proof/attacks.py
 	$(BIN)/python tests/proof/backlog.py
 	$(BIN)/python tests/proof/idle_connections.py
+
+soak: dev ## an hour at 70 % load with faults at random
+	$(BIN)/python tests/proof/soak.py --plot soak.svg
+
+fuzz-covered: dev ## every fuzz test for a minute, led by coverage (atheris); keeps what it found in tests/fuzz/corpus
+	$(BIN)/python -m pip install -q --disable-pip-version-check atheris
+	$(BIN)/python tests/fuzz/covered.py
 
 bench: dev ## every scenario, beside its rivals, at most an hour; bench/README.md tells the method
 	$(BIN)/python bench/run.py full --at-most 60m --store
