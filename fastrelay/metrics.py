@@ -142,6 +142,10 @@ class Counts:
         "throttled",
         "tls_failed",
         "tls_ok",
+        "trail_consistent",
+        "trail_dropped",
+        "trail_suspicious",
+        "trail_unreadable",
         "worker_restarts",
     )
 
@@ -154,6 +158,10 @@ class Counts:
         self.tls_failed = 0
         self.logins_ok = 0
         self.logins_failed = 0
+        self.trail_consistent = 0
+        self.trail_suspicious = 0
+        self.trail_unreadable = 0
+        self.trail_dropped = 0
         self.sites = _Sites(sites)
         self.possibly_duplicate = 0
         self.quarantined = 0
@@ -241,6 +249,14 @@ METRICS: tuple[Metric, ...] = (
         "AUTH of clients",
         ("result",),
         ((("ok",), "logins_ok"), (("failed",), "logins_failed")),
+    ),
+    Metric(
+        "trail_verdicts_total",
+        Kind.COUNTER,
+        "messages",
+        "Received mail whose trail was judged (judge_received), and what was dropped because too much came",
+        ("result",),
+        tuple(((word,), f"trail_{word}") for word in ("consistent", "suspicious", "unreadable", "dropped")),
     ),
     _by_site("messages_delivered_total", "delivered", "Recipients whose next hop took over, by site"),
     _by_site("messages_deferred_total", "deferred", "Attempts that ended temporarily, per recipient, by site"),

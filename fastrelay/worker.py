@@ -35,6 +35,7 @@ from fastrelay.doors import Doors
 from fastrelay.errors import ConfigError, FastrelayError, MachineShort
 from fastrelay.eventlog import EventLog
 from fastrelay.intake import Intake
+from fastrelay.jury import Jury
 from fastrelay.mail.ident import IdentSource, born
 from fastrelay.mail.route import LimitKey, Route
 from fastrelay.process import orders
@@ -62,6 +63,7 @@ from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.slots import Slot
 from fastrelay.spool.store import Store
+from fastrelay.trail.known import known_to
 from fastrelay.suspending import Suspending
 
 BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
@@ -137,6 +139,7 @@ class Worker:
         )
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))
+        self.jury = Jury(known_to(config), self.store.head, self.log, self.counts)
         self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire)
         self.adoption = Adoption(
             Path(config.spool.path),
@@ -205,6 +208,7 @@ class Worker:
             memory=self._memory_share,
             look_up=lambda client: verified_name(self.resolver, client),
             logins=self.logins,
+            judge=self.jury.consider if listener.judge_received else None,
         )
 
     def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
@@ -216,6 +220,7 @@ class Worker:
             "delivery": self.pool.statistics,
             "relay": self.relay.statistics,
             "log": self.log.statistics,
+            "jury": self.jury.statistics,
         }
 
     # -- the life -------------------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ from fastrelay.config import Config, load
 from fastrelay.errors import MisuseError
 from fastrelay.trail.fields import Unreadable, received_fields
 from fastrelay.trail.hop import Party
-from fastrelay.trail.judge import Judged, Known, Trail, Verdict, judge
+from fastrelay.trail.judge import Judged, Trail, Verdict, judge
+from fastrelay.trail.known import known_to
 from fastrelay.trail.lookup import Lookup
 from fastrelay.trail.mailbox import heads
-from fastrelay.trail.networks import network
 
 _HEAD = ("HOP", "VERDICT", "FROM", "BY", "WITH", "TIME (UTC)", "AFTER")
 _NAME = 44  # characters of a name or address shown in the table; --json has all
@@ -69,13 +69,6 @@ def received(
             else:
                 print("\n".join(drawn(name, trail)), flush=True)
     return code
-
-
-def known_to(config: Config, trust: Iterable[str] = ()) -> Known:
-    """What an operator has told us of hosts whose lines are true. MisuseError for a network that is none."""
-    told = [one for listener in config.listeners for one in listener.relay_from]
-    names = {config.server.hostname, config.delivery.hello, *(site.delivery.hello for site in config.sites)} - {""}
-    return Known(tuple(network(one) for one in (*told, *trust)), frozenset(name.lower() for name in names))
 
 
 def _lookup(config: Config, servers: tuple[str, ...], stack: ExitStack) -> Lookup:

@@ -2,7 +2,7 @@
 reception is handed."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from fastrelay.mail.envelope import Envelope
@@ -108,9 +108,10 @@ class Desk:
     """tls: the certificates where the listener offers TLS. callers: where names of clients are found, if anywhere.
     temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
     rejected, accept_seconds, throttled, stress, tls_ok, tls_failed, logins_ok, logins_failed. logins: who may log in,
-    where the listener offers that."""
+    where the listener offers that. judge(ident, prefix, content) hears of each accepted message, where the listener
+    wants that; never waits."""
 
-    __slots__ = ("callers", "counts", "dates", "intake", "log", "logins", "policy", "temper", "tls")
+    __slots__ = ("callers", "counts", "dates", "intake", "judge", "log", "logins", "policy", "temper", "tls")
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class Desk:
         tls: Certificates | None = None,
         callers: Callers | None = None,
         logins: Logins | None = None,
+        judge: Callable[[bytes, bytes, object], None] | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
@@ -129,5 +131,6 @@ class Desk:
         self.tls = tls
         self.callers = callers
         self.logins = logins
+        self.judge = judge
         self.temper: Temper = policy.calm
         self.dates = DateLine()

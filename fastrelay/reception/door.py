@@ -52,7 +52,8 @@ def _none() -> float:
 class Door:
     """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
     look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
-    logins: who may log in, where the policy offers that."""
+    logins: who may log in, where the policy offers that. judge(ident, prefix, content) hears of each accepted message
+    and never waits."""
 
     def __init__(
         self,
@@ -68,9 +69,10 @@ class Door:
         memory: Callable[[], float] = _none,
         look_up: Callable[[str], str] | None = None,
         logins: Logins | None = None,
+        judge: Callable[[bytes, bytes, object], None] | None = None,
     ) -> None:
         callers = Callers(look_up) if look_up is not None else None
-        self._desk = Desk(policy, intake, log, counts, tls, callers, logins)
+        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory

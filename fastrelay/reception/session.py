@@ -492,6 +492,8 @@ class Session:
             **self._who(),
             **fields,
         )
+        if desk.judge is not None:
+            desk.judge(ident, prefix, content)
 
     def _forget_content(self) -> None:
         self._held = b""

@@ -4,7 +4,7 @@
     judge.judge(bodies, known=, lookup=, now=) -> Trail: verdict and findings of each hop, the score
 
     words -> moments, parse -> Hop     tokens of a field, its date, its clauses in the many hands that write them
-    networks, names, idents            what an address, a host name, a queue id tells
+    networks, names, idents, known     what an address, a host name, a queue id tells; which hosts are ours
     joints, claims, clocks, places     the checks; finding.py has their weights in one table
     mailbox                            the head of each message in a file, an mbox, a pipe
 

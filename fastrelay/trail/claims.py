@@ -32,7 +32,7 @@ def pair(hop: Hop, before: Hop | None = None) -> Iterator[Finding]:
     if hop.leap is not Leap.NETWORK:
         return
     outside = any(not is_internal(one) for one in sender.addresses)
-    if outside and _is_receiver(hop) and not _was_there(hop, before):
+    if outside and _is_receiver(hop) and not _was_there(hop, before) and not _signed_in(hop):
         yield finding(hop.number, Check.HELO_SELF, f"HELO {sender.claimed} is the receiver's own, from {_who(hop)}")
     house = names.house(sender.claimed)
     if (

@@ -6,6 +6,7 @@
     InterMail    <YYYYMMDDhhmmss.XXXX123.host@client>, UTC
     Gmail        letters and digits, two to four letters, digits; since 2016 .ms or .YYYY.MM.DD.hh.mm.ss (Pacific time)
     Mailgun, SendGrid   the seconds as eight hex digits
+    KumoMTA      a UUID of version 1, which is made of the time
     ours         32 hex digits, the first twelve the milliseconds
 
 A stamp is compared with the date of the same field: the same clock wrote both, so a wrong clock does not matter.
@@ -28,17 +29,16 @@ POSTFIX: Final = re.compile(
 SENDMAIL: Final = re.compile(r"[A-X][A-Z]{2}\d{4,8}\Z|[0-9A-Za-x][0-9AB][1-9A-V][0-9A-N][0-9A-Za-x]{3,4}\d{5,8}\Z")
 _SENDMAIL_VERSION: Final = re.compile(r"(?:\A|[ (])8\.\d{1,2}\.\d{1,2}(?:[./+ ]|\Z)")
 EXIM: Final = re.compile(r"[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}|[0-9A-Za-z]{11})-(?:[0-9A-Za-z]{2}|[0-9A-Za-z]{4})\Z")
-GMAIL: Final = re.compile(
-    r"[0-9a-z]{1,24}[a-z]{2,5}\d{1,16}[a-z]{1,6}(?:\.\d{1,3}(?:\.\d{10,14}|(?:\.\d{2,4}){6})?)?\Z"
-)
+GMAIL: Final = re.compile(r"[0-9a-z][0-9a-z-]{3,60}(?:\.\d{1,3}(?:\.\d{10,14}|(?:\.\d{2,4}){6})?)?\Z")
 _GMAIL_LOCAL: Final = re.compile(r"\.(\d{4})\.(\d\d)\.(\d\d)\.(\d\d)\.(\d\d)\.(\d\d)\Z")
 _GMAIL_EPOCH: Final = re.compile(r"\.\d{1,3}\.(1\d{9,12})\Z")
 EXCHANGE: Final = re.compile(r"\d{1,2}\.\d{1,2}\.\d{1,5}(?:\.\d{1,4})?\Z")
 OPENSMTPD: Final = re.compile(r"[0-9a-f]{8}\Z")
 HARAKA: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\.\d{1,4}\Z")
 _INTERMAIL: Final = re.compile(r"<(\d{14})\.[A-Z]{3,5}\d{1,9}\.")
-_MAILGUN: Final = re.compile(r"([0-9a-f]{8})\.[0-9a-f]{8,14}-[a-z0-9-]{2,30}\Z")
+_MAILGUN: Final = re.compile(r"([0-9a-f]{8})\.[0-9a-f]{5,14}-[a-z0-9-]{2,30}\Z")
 _SENDGRID: Final = re.compile(r"[a-z][a-z0-9-]{3,60}-([0-9A-F]{8})-[0-9A-F]{1,4}\Z")
+_TIMED_UUID: Final = re.compile(r"([0-9a-f]{8})([0-9a-f]{4})1([0-9a-f]{3})[89ab][0-9a-f]{15}\Z")  # RFC 9562 5.1
 _OURS: Final = re.compile(r"([0-9a-f]{12})[0-9a-f]{20}\Z")
 
 
@@ -59,6 +59,8 @@ def stamp(hop: Hop) -> Stamp | None:
         return _sendmail(ident)
     if "postfix" in software:
         return _postfix(ident)
+    if "kumomta" in software:
+        return _kumomta(ident)
     found = _INTERMAIL.match(ident)
     if found:
         return _calendar(found[1], "InterMail")
@@ -127,6 +129,15 @@ def _sendmail(ident: str) -> Stamp | None:
     except ValueError:
         return None
     return Stamp(at.timestamp(), 3600.0, "Sendmail")
+
+
+def _kumomta(ident: str) -> Stamp | None:
+    """A UUID of version 1 without its dashes: 100 ns since 1582-10-15."""
+    found = _TIMED_UUID.match(ident)
+    if not found:
+        return None
+    ticks = int(found[3] + found[2] + found[1], 16)
+    return Stamp(ticks / 1e7 - 12219292800.0, 3600.0, "KumoMTA")
 
 
 def _calendar(digits: str, program: str) -> Stamp | None:

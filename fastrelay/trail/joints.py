@@ -56,6 +56,8 @@ def meet(older: Hop, newer: Hop, lookup: Lookup | None = None) -> tuple[Bond, st
     if newer.leap is Leap.LOCAL and newer.sender.names and newer.protocol.lower().startswith(("imap", "pop", "http")):
         return Bond.OPEN, "fetched from a mailbox"
     taker = older.taker
+    if "amavis" in newer.software and set(taker.names) & set(newer.taker.names):
+        return Bond.SAME, "a content filter of the host itself"
     if newer.leap is Leap.NETWORK:
         return compare(taker, newer.sender, lookup, newer.taker)
     bond, why = compare(taker, newer.taker, lookup)
@@ -128,7 +130,8 @@ def _strangers(taker: Party, sender: Party, lookup: Lookup | None, host: Party |
         ):
             return Bond.KIN, "inside one network"
         return Bond.OPEN, "handed over inside a network"
-    public = [name for name in taker.names if names.organisation(name)]
+    hidden = bool(taker.addresses) and all(is_internal(one) for one in taker.addresses)
+    public = [] if hidden else [name for name in taker.names if names.organisation(name)]
     if not public and not any(not is_internal(one) for one in taker.addresses):
         return Bond.OPEN, f"{(taker.names or ('it',))[0]} is known inside its own network only"
     theirs = [name for name in sender.names if names.organisation(name)]

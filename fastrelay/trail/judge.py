@@ -21,8 +21,9 @@ from fastrelay.trail import claims, clocks, names
 from fastrelay.trail.finding import Check, Finding, finding
 from fastrelay.trail.hop import Hop, Leap
 from fastrelay.trail.joints import Bond, Joint, compare, joints
+from fastrelay.trail.known import Known
 from fastrelay.trail.lookup import Lookup
-from fastrelay.trail.networks import Network, is_internal, within
+from fastrelay.trail.networks import is_internal, within
 from fastrelay.trail.parse import hops
 from fastrelay.trail.places import foreign
 
@@ -46,14 +47,6 @@ class Verdict(enum.Enum):
     OPEN = "open"  # nothing speaks against it, nothing for it
     ODD = "odd"
     SUSPICIOUS = "suspicious"
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the operator knows: networks and names of hosts whose lines are to be believed."""
-
-    networks: tuple[Network, ...] = ()
-    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

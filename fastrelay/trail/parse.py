@@ -23,6 +23,7 @@ from fastrelay.trail.networks import address
 from fastrelay.trail.words import Kind, Token, tokens
 
 _CLAUSES: Final = frozenset(("from", "by", "via", "with", "id", "for"))
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NOBODY: Final = frozenset(("unknown", "unverified", "-", "?", "none", "nobody"))
 _HELLO: Final = ("helo", "ehlo", "lhlo", "heloer", "hello")
 _LOCAL_WITH: Final = frozenset(
@@ -113,19 +114,16 @@ def _date(body: str, found: Sequence[Token]) -> tuple[int, Moment | None]:
         if when is not None:
             return place, when
     for place in range(len(found) - 1, max(-1, len(found) - 12), -1):
-        if found[place].kind is Kind.WORD and found[place].text[:3].lower() in (
-            "mon",
-            "tue",
-            "wed",
-            "thu",
-            "fri",
-            "sat",
-            "sun",
-        ):
+        if found[place].kind is Kind.WORD and _begins_date(found[place].text):
             when = moment(_plain(found[place:]))
             if when is not None:
                 return place, when
     return (ends[-1] if ends else len(found)), None
+
+
+def _begins_date(word: str) -> bool:
+    """A weekday, or a date with its dashes as SendGrid writes it."""
+    return word[:3].lower() in _DAYS or (len(word) == 10 and word[4] == word[7] == "-" and word[:4].isdigit())
 
 
 def _plain(found: Sequence[Token]) -> str:
@@ -206,7 +204,8 @@ def _taker(found: Sequence[Token]) -> Party:
             facts.add_address(token.text)
     first = facts.words[0] if facts.words else ""
     word = _host(first) if address(first) is None else ""
-    return Party(word, facts.name if facts.addresses else "", _first(facts), tuple(facts.addresses[1:]))
+    other = facts.name if facts.addresses and "." in facts.name else ""  # "(KumoMTA 192.0.2.1)" names the program
+    return Party(word, other, _first(facts), tuple(facts.addresses[1:]))
 
 
 def _first(facts: _Facts) -> Address | None:

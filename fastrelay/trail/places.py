@@ -15,9 +15,7 @@ from fastrelay.trail.networks import is_internal
 
 _MICROSOFT: Final = ("microsoft", "mapi", "http", "smtpsvc", "internet mail service", "dav")
 _ONLINE: Final = re.compile(r"15\.20\.\d{2,5}\.\d{1,3}\Z")
-_GMAIL_TIMED: Final = re.compile(
-    r"[0-9a-z]{1,24}[a-z]{2,5}\d{1,16}[a-z]{1,6}\.\d{1,3}\.(?:\d{10,14}|\d{4}(?:\.\d\d){5})\Z"
-)
+_GMAIL_TIMED: Final = re.compile(r"[0-9a-z][0-9a-z-]{3,60}\.\d{1,3}\.(?:\d{10,14}|\d{4}(?:\.\d\d){5})\Z")
 _GMAIL: Final = ("mx.google.com", "gmr-mx.google.com", "smtp.gmail.com", "gmail.com")  # inside, Google runs others too
 _OUTLOOK: Final = ("outlook.com", "exchangelabs.com")
 

@@ -28,11 +28,13 @@ MAY = {
     "renewal": LOW | ROOMS | {"intake", "relay", "doors"},
     "worker": LOW
     | ROOMS
-    | {"intake", "errands", "relay", "control", "adoption", "suspending", "doors", "renewal", "process"},
+    | {"intake", "errands", "relay", "control", "adoption", "suspending", "doors", "renewal", "process"}
+    | {"jury", "trail"},
     "process": {"errors", "config", "metrics", "eventlog"},
     "admin": {"errors", "config", "metrics", "eventlog", "runtime", "process"},
     "load": GROUND | {"smtp", "runtime"},
     "trail": {"errors", "config", "mail"},
+    "jury": LOW | {"trail"},
 }
 
 
