@@ -153,7 +153,7 @@ class Door:
     def tick(self) -> None:
         """Once a second: is it stress now, are there new certificates? Never waits; 2 us while nothing changes."""
         desk = self._desk
-        if desk.tls is not None:
+        if desk.tls is not None and self._stand is _Stand.OPEN:
             desk.tls.look(clock.now())
         key, limit = desk.policy.total
         taken, most = self._ledger.total(key), limit.count or 1

@@ -272,12 +272,12 @@ class Stream:
     def _tls_read(self) -> bytes:
         assert self._tls is not None
         try:
-            octets: bytes = self._tls_step(self._tls.read, BUFFER)
+            count = self._tls_step(self._tls.read, BUFFER, _buffer)
         except ssl.SSLZeroReturnError:
             return b""
         except (ssl.SSLError, OSError) as error:
             raise PeerClosed(f"connection lost while reading: {error}") from None
-        return octets
+        return bytes(_view[:count])
 
     def _tls_write(self, data: bytes | memoryview) -> None:
         assert self._tls is not None

@@ -38,7 +38,7 @@ class Clients:
         starttls += [f"client_ca = '{self.authority.ca_file}'", "relay_certificates = ['app.test']"]
         starttls += ["[[listener.certificates]]", f"certificate = '{second.certificate}'", f"key = '{second.key}'"]
         listeners = {
-            "required": _tls("required", self.relay_leaf),
+            "required": [*_tls("required", self.relay_leaf), "xclient_from = ['127.0.0.1']"],
             "implicit": _tls("implicit", self.relay_leaf),
             "changing": _tls("implicit", self.changing),
             "proxied": [
@@ -189,6 +189,17 @@ def test_tls_behind_the_proxy_protocol(clients: Clients) -> None:
         direct.sendall(b"EHLO client.test\r\n")
         assert heard(direct) == b""
     clients.refused("PROXY protocol: no PROXY header")
+
+
+def test_xclient_inside_tls(clients: Clients) -> None:
+    with smtplib.SMTP("127.0.0.1", clients.ports["required"], timeout=20) as client:
+        client._host = "relay.test"  # type: ignore[attr-defined]
+        client.starttls(context=clients.context())
+        client.ehlo("proxy.test")
+        assert client.has_extn("xclient")
+        assert client.docmd("XCLIENT", "ADDR=127.0.0.77 NAME=app.client.test")[0] == 220
+        spoken(client, "xclient@py.test")
+    assert clients.reception("xclient@py.test")["peer_address"] == {"name": "client.test", "addr": "127.0.0.77"}
 
 
 def test_a_failed_handshake_is_counted_and_told_plainly(clients: Clients) -> None:
