@@ -59,6 +59,7 @@ class Listener(Section, frozen=True):
     max_message_size: Size = 50 * MIB
     max_recipients: Annotated[int, msgspec.Meta(ge=100)] = 1000  # RFC 5321 4.5.3.1.8: at least 100
     bare_newlines: Literal["refuse", "normalise"] = "refuse"
+    remove_bcc: bool = False  # take Bcc fields out of the header section
     reverse_lookup: Literal["strangers", "all", "never"] = "strangers"  # strangers: clients not in relay_from
     tls: Literal["none", "starttls", "required", "implicit"] = "none"
     certificate: str = ""

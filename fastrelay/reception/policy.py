@@ -106,6 +106,7 @@ class Policy:
             max_size=listener.max_message_size,
             max_recipients=listener.max_recipients,
             mend=listener.bare_newlines == "normalise",
+            remove_bcc=listener.remove_bcc,
             tls=listener.tls,
             auth=listener.auth,
             auth_plaintext=listener.auth_plaintext,

@@ -481,7 +481,7 @@ class Session:
         counts.received += 1
         counts.received_bytes += size
         counts.accept_seconds.observe(clock.now() - began)
-        fields: dict[str, Any] = {"mended": True} if machine.mended else {}
+        fields = machine.changes
         desk.log.write(
             "Reception",
             id=text,

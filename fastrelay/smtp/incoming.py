@@ -6,6 +6,8 @@ of text lines (4.5.3.1.6), and whatever the owner of the session says by `spoil`
 message goes on so long that hanging up is better than reading on.
 """
 
+from typing import Any
+
 from fastrelay.mail.reply import Reply
 from fastrelay.smtp import words
 from fastrelay.smtp.data import Decoder
@@ -75,9 +77,9 @@ class Incoming:
         self.verdict = answer
 
     @property
-    def mended(self) -> bool:
-        """Bare CR or LF were replaced."""
-        return self._decoder.bare
+    def changes(self) -> dict[str, Any]:
+        """What the content handed on is not as it came, for the log: bare CR or LF were replaced ("mended")."""
+        return {"mended": True} if self._decoder.bare else {}
 
     @property
     def endless(self) -> bool:

@@ -18,7 +18,7 @@ handed on are printable ASCII, or, where the transaction asked for SMTPUTF8, wel
 Measured: EHLO, MAIL, RCPT, DATA, 5 KB of content, QUIT in 6 reads: 27 us, 10 of them the dot codec.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastrelay.errors import MisuseError
 from fastrelay.mail.envelope import Recipient
@@ -77,9 +77,9 @@ class Server(Dialogue):
         return self.incoming.size if self.incoming is not None else 0
 
     @property
-    def mended(self) -> bool:
-        """Bare CR or LF were replaced in the message just received."""
-        return self.incoming is not None and self.incoming.mended
+    def changes(self) -> dict[str, Any]:
+        """What was done to the message just received, for the log (incoming.py); {} when nothing."""
+        return self.incoming.changes if self.incoming is not None else {}
 
     def next_event(self) -> Event | None:
         """What happened; None when the client has to say more (or the connection is CLOSED)."""

@@ -15,9 +15,9 @@ MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): 
 class Terms:
     """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted per
     message, at least 100, also announced (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused.
-    tls: what is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit" needs no offer. auth:
-    may a client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext. guarded: something
-    has to come before MAIL.
+    remove_bcc: bcc.py. tls: what is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit"
+    needs no offer. auth: may a client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext.
+    guarded: something has to come before MAIL.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class Terms:
         "needs_tls",
         "offered",
         "offered_tls",
+        "remove_bcc",
         "too_large",
         "too_many_errors",
     )
@@ -49,6 +50,7 @@ class Terms:
         max_size: int = 50 * 1024 * 1024,
         max_recipients: int = 1000,
         mend: bool = False,
+        remove_bcc: bool = False,
         tls: str = "none",
         auth: str = "none",
         auth_plaintext: bool = False,
@@ -58,6 +60,7 @@ class Terms:
         self.max_size = max_size
         self.max_recipients = max_recipients
         self.mend = mend
+        self.remove_bcc = remove_bcc
         self.needs_tls = tls == "required"
         self.needs_auth = auth == "required"
         self.guarded = self.needs_tls or self.needs_auth

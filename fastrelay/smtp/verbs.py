@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fastrelay.mail.reply import reply
 from fastrelay.smtp import authentication, commands, words, xclient
+from fastrelay.smtp.bcc import IncomingWithoutBcc
 from fastrelay.smtp.chunk import Chunk
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.dialogue import Dialogue
@@ -15,6 +16,7 @@ from fastrelay.smtp.events import Dropped, Event, Hello, Refused, Spoiled, Start
 from fastrelay.smtp.extensions import Extension
 from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
+from fastrelay.smtp.terms import Terms
 
 _CLOSED, _CHUNKS = State.CLOSED, State.CHUNKS
 _ON_HELLO, _ON_MAIL, _ON_RCPT = TRANSITIONS[Step.HELLO], TRANSITIONS[Step.MAIL], TRANSITIONS[Step.RCPT]
@@ -106,11 +108,15 @@ def _data(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.out_of_order(Step.DATA)
     incoming = dialogue.incoming
     if incoming is None:
-        incoming = dialogue.incoming = Incoming(dialogue.terms)
+        incoming = dialogue.incoming = _incoming(dialogue.terms)
     incoming.begin()
     dialogue.state = _ON_DATA[dialogue.state]
     dialogue.out.append(words.GO_ON)
     return None
+
+
+def _incoming(terms: Terms) -> Incoming:
+    return IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
 
 
 def _rset(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -170,7 +176,7 @@ def _bdat(dialogue: Dialogue, argument: bytes) -> Event | None:
         return None
     incoming = dialogue.incoming
     if incoming is None:
-        incoming = dialogue.incoming = Incoming(dialogue.terms)
+        incoming = dialogue.incoming = _incoming(dialogue.terms)
     if state is not _CHUNKS:
         incoming.begin()
     chunk.blamed = False
