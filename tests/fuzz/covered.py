@@ -70,24 +70,20 @@ def _work(target: str, words: list[str]) -> None:
 def run(target: str, seconds: int) -> bool:
     """One target for so long; False when it failed."""
     with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder) / "before", Path(folder) / "after"
-        for one in (before, after):
-            one.mkdir()
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
         for n, octets in enumerate(kept(target)):
-            (before / str(n)).write_bytes(octets)
-        command = [sys.executable, __file__, "--work", target]
-        artifact = f"-artifact_prefix={folder}/failed-"
-        limits = [f"-max_len={LARGEST}", "-rss_limit_mb=2048", "-timeout=20"]
+            (corpus / str(n)).write_bytes(octets)
+        command = [
+            sys.executable, __file__, "--work", target, f"-max_total_time={seconds}", "-print_final_stats=1",
+            f"-artifact_prefix={folder}/failed-", f"-max_len={LARGEST}", "-len_control=0", "-rss_limit_mb=2048",
+            "-timeout=20", "-reduce_inputs=1", str(corpus),
+        ]  # fmt: skip
         ran = subprocess.run(
-            [*command, f"-max_total_time={seconds}", "-print_final_stats=1", artifact, *limits, str(before)],
-            capture_output=True, text=True, errors="replace", env={**os.environ, "FASTRELAY_FUZZ": "1"},
-        )  # fmt: skip
-        failed = list(Path(folder).glob("failed-*"))
-        inputs = [path.read_bytes() for path in before.iterdir()]
-        merged = subprocess.run([*command, "-merge=1", *limits, str(after), str(before)], capture_output=True)
-        if merged.returncode == 0:
-            inputs = [path.read_bytes() for path in after.iterdir()]
-        keep(target, inputs + [path.read_bytes() for path in failed])
+            command, capture_output=True, text=True, errors="replace", env={**os.environ, "FASTRELAY_FUZZ": "1"}
+        )
+        inputs = [path.read_bytes() for path in (*corpus.iterdir(), *Path(folder).glob("failed-*"))]
+        keep(target, inputs)
         tried = _DONE.search(ran.stderr)
         covered = _COVERED.findall(ran.stderr)
         print(
