@@ -14,6 +14,7 @@ from ssl import SSLContext
 from typing import NamedTuple, Protocol
 
 from fastrelay.config import Config, authorities
+from fastrelay.delivery.accounts import Account, accounts
 from fastrelay.delivery.connect import Dialer
 from fastrelay.doors import Doors, Standing
 from fastrelay.eventlog import EventLog, open_events
@@ -62,6 +63,7 @@ class Prepared(NamedTuple):
     config: Config
     doors: list[Standing]
     verifying: dict[str, SSLContext]
+    accounts: dict[str, Account]
     resolver: Resolver | None
     events: int
 
@@ -75,6 +77,7 @@ def prepare(rooms: Rooms, old: Config, new: Config, sockets: Sequence[socket.soc
     """sockets: one for each listener of `new`, ours from now on. ConfigError says what cannot be had."""
     try:
         verifying = tls.verifying_contexts(authorities(new))
+        known = accounts(new.credentials)
         Overrides(new.routes)
         if users_path(new):
             read_users(users_path(new))
@@ -90,7 +93,7 @@ def prepare(rooms: Rooms, old: Config, new: Config, sockets: Sequence[socket.soc
         if events > 2:
             os.close(events)
         raise
-    return Prepared(new, doors, verifying, asked, events)
+    return Prepared(new, doors, verifying, known, asked, events)
 
 
 def forget(rooms: Rooms, prepared: Prepared) -> None:
@@ -109,7 +112,7 @@ def swap(rooms: Rooms, prepared: Prepared, asked: Resolver) -> None:
     rooms.intake.renew(config.retry.expire)
     for one in rooms.configured:
         one.renew(config)
-    rooms.dialer.renew(hello_of(config), prepared.verifying)
+    rooms.dialer.renew(hello_of(config), prepared.verifying, prepared.accounts)
     rooms.router.renew(config, prepared.resolver or asked)
     rooms.relay.renew()
     rooms.scheduler.renew(left_when_late(config))

@@ -28,6 +28,8 @@ from fastrelay import metrics, renewal
 from fastrelay.adoption import Adoption
 from fastrelay.control import Control
 from fastrelay.control import Door as ControlDoor
+from fastrelay.control.explain import Explainer
+from fastrelay.delivery.accounts import accounts
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.pool import Pool
@@ -136,6 +138,7 @@ class Worker:
             guard.forbidden,
             tls.client_context(verify=False),
             tls.verifying_contexts(configuration.authorities(config)),
+            accounts=accounts(config.credentials),
         )
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))

@@ -10,6 +10,7 @@ import msgspec
 
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, authorities, load
+from fastrelay.delivery.accounts import accounts
 from fastrelay.errors import ConfigError, Impossible
 from fastrelay.process.cpus import workers
 from fastrelay.process.privileges import Identity, drop, identity_of
@@ -75,6 +76,7 @@ def _files(config: Config) -> list[str]:
     if any(listener.auth != "none" for listener in config.listeners):
         read_users(config.auth.users)
     verifying_contexts(authorities(config))
+    accounts(config.credentials)
     return complaints
 
 

@@ -1,10 +1,12 @@
-"""Open one connection and bring it to the point where mail can go: connect, greeting, EHLO, STARTTLS, EHLO.
+"""Open one connection and bring it to the point where mail can go: connect, greeting, EHLO, STARTTLS, EHLO, AUTH.
 
 Promises
 - Never to a forbidden address (loopback, private, ...) unless the site allows it or the hop is the operator's own.
 - TLS as the Demand asks (tls_policy.py). Opportunistic TLS that fails costs one further connection, in plaintext, and
   is not tried again with that host for a while; REQUIRE and VERIFY fail with TLS. What became of the certificate stands
   in the Connection, whatever was asked; below VERIFY a chain that leads nowhere costs one further connection.
+- Where the Demand names credentials no mail goes without a login, and no password without TLS unless its row says so;
+  what a host answers to AUTH, 535 included, makes the mail wait.
 - A host that answers EHLO with our own name is us: the mail would loop (RFC 5321 6.3).
 - The result is a Connection or an Outcome, never a PeerError; a machine short of descriptors is an Outcome of QUEUE.
 """
@@ -13,7 +15,8 @@ import ssl
 from collections.abc import Callable, Mapping
 
 from fastrelay.config import Delivery
-from fastrelay.delivery import certificate, tls_policy
+from fastrelay.delivery import accounts, certificate, tls_policy
+from fastrelay.delivery.accounts import Account
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.faces import Classify, Connect, Forbidden
 from fastrelay.delivery.hosts import Health, Place, family_of
@@ -25,6 +28,9 @@ from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Demand, TlsLevel
 from fastrelay.runtime import clock, stream
 from fastrelay.smtp.client import Client, State
+from fastrelay.smtp.sasl.client import begin
+
+NOBODY: Mapping[str, Account] = {}
 
 
 class _Again(Exception):
@@ -33,9 +39,10 @@ class _Again(Exception):
 
 class Dialer:
     """Opens connections. hello: our name where the site's settings bear none. opportunistic: the context that verifies
-    nothing. verifying: those that check the chain, by [delivery] tls_ca."""
+    nothing. verifying: those that check the chain, by [delivery] tls_ca. accounts: by the name of the credentials."""
 
     __slots__ = (
+        "_accounts",
         "_connect",
         "_forbidden",
         "_hello",
@@ -55,9 +62,11 @@ class Dialer:
         opportunistic: ssl.SSLContext,
         verifying: Mapping[str, ssl.SSLContext],
         *,
+        accounts: Mapping[str, Account] = NOBODY,
         connect: Connect = stream.connect,
         now: Callable[[], float] = clock.now,
     ) -> None:
+        self._accounts = accounts
         self._connect = connect
         self._now = now
         self._hello = hello
@@ -68,9 +77,12 @@ class Dialer:
         self.health = Health()
         self._turn = 0
 
-    def renew(self, hello: str, verifying: Mapping[str, ssl.SSLContext]) -> None:
+    def renew(
+        self, hello: str, verifying: Mapping[str, ssl.SSLContext], accounts: Mapping[str, Account] = NOBODY
+    ) -> None:
         """A reload: connections opened from now on. One being opened may still ask for authorities there were."""
         self._hello = hello
+        self._accounts = accounts
         self._verifying = {**self._verifying, **verifying}
 
     def open(self, place: Place, demand: Demand, settings: Delivery, *, exempt: bool) -> Connection | Outcome:
@@ -118,11 +130,17 @@ class Dialer:
         )
         try:
             self._greet(connection)
+            account = self._account(demand) if demand.credentials else None
             if not place.is_local:
-                self._secure(connection, demand, settings)
+                level = demand.tls
+                if account is not None and not account.plaintext:
+                    level = max(level, TlsLevel.REQUIRE)
+                self._secure(connection, demand, settings, level)
             if not exempt and connection.client.peer_name.rstrip(".").lower() == hello.lower():
                 words = f"{place.name} answers with our own name: mail would loop back to ourselves"
                 raise _Refused(Phase.EHLO, Reply(554, "5.4.6", (words,)))
+            if account is not None:
+                self._log_in(connection, account)
         except BaseException:
             connection.close()
             raise
@@ -151,9 +169,30 @@ class Dialer:
         if client.refusal is not None:
             raise _Refused(*client.refusal)
 
-    def _secure(self, connection: Connection, demand: Demand, settings: Delivery) -> None:
+    def _account(self, demand: Demand) -> Account:
+        account = self._accounts.get(demand.credentials)
+        if account is None:
+            raise _Refused(*accounts.unknown(demand.credentials))
+        return account
+
+    def _log_in(self, connection: Connection, account: Account) -> None:
+        """AUTH with the strongest mechanism both sides know. A refusal is no fault of the mail's: it waits."""
+        client = connection.client
+        exchange = begin(account.secret, client.offer.auth)
+        if exchange is None:
+            raise _Refused(*accounts.no_mechanism(connection.place.name, client.offer.auth))
+        try:
+            connection.converse(client.authenticate(exchange))
+            while client.state is State.CHALLENGE:
+                connection.converse(client.answer_challenge())
+        except PeerError as error:
+            raise _Refused(client.phase, error) from None
+        if client.refusal is not None and client.state is not State.READY:
+            raise _Refused(*client.refusal)
+
+    def _secure(self, connection: Connection, demand: Demand, settings: Delivery, level: TlsLevel) -> None:
         """STARTTLS and what follows, as the demand and the peer will have it."""
-        client, place, level, health = connection.client, connection.place, demand.tls, self.health
+        client, place, health = connection.client, connection.place, self.health
         step = tls_policy.next_step(level, client.offer.starttls, health.tls_is_broken(place, self._now()))
         if step is Step.PLAINTEXT:
             return

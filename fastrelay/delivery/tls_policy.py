@@ -37,7 +37,8 @@ def demand(route: Route, settings: Delivery) -> Demand:
     """What a message on `route` asks of a connection."""
     level = _LEVELS[settings.tls]
     names = () if level is not TlsLevel.VERIFY or settings.tls_names == (HOST,) else _names(route, settings)
-    return Demand(site=route.site, hosts=route.hosts, tls=level, verify_names=names)
+    credentials = route.credentials or settings.login
+    return Demand(site=route.site, hosts=route.hosts, tls=level, verify_names=names, credentials=credentials)
 
 
 def _names(route: Route, settings: Delivery) -> tuple[str, ...]:

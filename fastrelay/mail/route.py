@@ -34,6 +34,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     site: the name its lane, window, limits and metrics hang on. hosts: in order of attempt, best first, equals
     shuffled. expires: monotonic seconds until which the decision may be reused. exempt: static hop, so the guard
     against private and loopback addresses does not apply. secure: every DNS answer on the way had the AD bit.
+    credentials: those of the `[[route]]` row, "" = those of the site.
     """
 
     domain: str
@@ -43,6 +44,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     expires: float
     exempt: bool = False
     secure: bool = False
+    credentials: str = ""
 
 
 class TlsLevel(enum.IntEnum):

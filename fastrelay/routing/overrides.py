@@ -34,11 +34,12 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class Override(msgspec.Struct, frozen=True):
-    """One row: the pattern as written, its hops, the site they are."""
+    """One row: the pattern as written, its hops, the site they are, who we are there."""
 
     pattern: str
     hops: tuple[Hop, ...]
     site: str
+    credentials: str = ""
 
 
 def parse_hop(text: str, key: str) -> Hop:
@@ -82,7 +83,7 @@ class Overrides:
         self._any: Override | None = None
         for n, row in enumerate(rows):
             hops = tuple(parse_hop(text, f"route[{n}].next_hop") for text in row.next_hop)
-            one = Override(row.domain, hops, ",".join(row.next_hop))
+            one = Override(row.domain, hops, ",".join(row.next_hop), row.credentials)
             domain = pattern(row.domain)
             if domain == "*":
                 self._any = self._any or one

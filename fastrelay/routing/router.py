@@ -193,7 +193,15 @@ class Router:
             return failures.hop_unresolved(override.pattern, ", ".join(hop.name for hop in override.hops))
         self._chance.shuffle(hosts)
         trace.secure = False
-        return self._route(domain, override.site, RouteKind.STATIC, tuple(hosts), trace, exempt=True)
+        return Route(
+            domain,
+            override.site,
+            RouteKind.STATIC,
+            tuple(hosts),
+            trace.expires,
+            exempt=True,
+            credentials=override.credentials,
+        )
 
     def _reach(
         self,
@@ -226,10 +234,8 @@ class Router:
             return arranged, failures.forbidden(domain, "; ".join(arranged.notes)[:300])
         return arranged, nothing(domain)
 
-    def _route(
-        self, domain: str, site: str, kind: RouteKind, hosts: tuple[Host, ...], trace: _Trace, *, exempt: bool = False
-    ) -> Route:
-        return Route(domain, site, kind, hosts, trace.expires, exempt, trace.secure)
+    def _route(self, domain: str, site: str, kind: RouteKind, hosts: tuple[Host, ...], trace: _Trace) -> Route:
+        return Route(domain, site, kind, hosts, trace.expires, secure=trace.secure)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 

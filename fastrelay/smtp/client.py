@@ -1,9 +1,10 @@
 """The client side of SMTP and LMTP without I/O: octets of the peer in, octets for the peer out (RFC 5321, 2920, 3207).
 
 Order of calls: `receive` with what the peer says until the state is READY or CLOSED; `start_tls` and `secured` around a
-handshake; then for each transaction `begin`, `receive` until the state is CONTENT, `content`, `sent`, `receive` until
-it is READY or CLOSED, `verdicts`. What `receive` returns is to be written at once; it needs nothing while `awaiting` is
-false. `phase` names what is waited for, so that the caller knows the time it may take.
+handshake; `authenticate` and `answer_challenge` to log in; then for each transaction `begin`, `receive` until the state
+is CONTENT, `content`, `sent`, `receive` until it is READY or CLOSED, `verdicts`. What `receive` returns is to be
+written at once; it needs nothing while `awaiting` is false. `phase` names what is waited for, so that the caller knows
+the time it may take.
 
 Promises: a reply is never credited to another command than its own: replies nobody is due, also those that came before
 their command was sent, are a PeerError or close the session. RSET goes before the next MAIL wherever a transaction was
@@ -15,6 +16,7 @@ Limits: a group holds at most MAX_GROUP octets, so that neither side's buffers c
 """
 
 import enum
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fastrelay.errors import Impossible, PeerError
@@ -24,7 +26,10 @@ from fastrelay.smtp.data import stuff, stuff_pieces
 from fastrelay.smtp.dsn import Asked
 from fastrelay.smtp.offer import Offer, parse_offer
 from fastrelay.smtp.replies import ReplyReader
+from fastrelay.smtp.sasl.client import Exchange
+from fastrelay.smtp.sasl.scram import unbase64
 
+MAX_COMMAND = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
 MAX_GROUP = 16 * 1024  # octets; the replies to 250 RCPT of 64 octets are about as many, a quarter of a receive buffer
 
 
@@ -38,6 +43,8 @@ class State(enum.Enum):
     HELO = "helo"
     STARTTLS = "starttls"
     HANDSHAKE = "handshake"  # 220 ready: the caller runs TLS, then `secured`
+    AUTH = "auth"
+    CHALLENGE = "challenge"  # 334: the caller asks for `answer_challenge`, which may take its time
     READY = "ready"
     ENVELOPE = "envelope"  # RSET, MAIL, RCPT and DATA, as many as were sent
     CONTENT = "content"  # 354: the caller sends the content, then `sent`
@@ -46,7 +53,12 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-AWAITING = frozenset({State.BANNER, State.EHLO, State.HELO, State.STARTTLS, State.ENVELOPE, State.DOT, State.CANCEL})
+AWAITING = frozenset(
+    {
+        *(State.BANNER, State.EHLO, State.HELO, State.STARTTLS, State.AUTH),
+        *(State.ENVELOPE, State.DOT, State.CANCEL),
+    }
+)
 
 _PHASES = {
     State.BANNER: Phase.BANNER,
@@ -54,6 +66,8 @@ _PHASES = {
     State.HELO: Phase.EHLO,
     State.STARTTLS: Phase.STARTTLS,
     State.HANDSHAKE: Phase.STARTTLS,
+    State.AUTH: Phase.AUTH,
+    State.CHALLENGE: Phase.AUTH,
     State.READY: Phase.MAIL,
     State.CONTENT: Phase.CONTENT,
     State.DOT: Phase.DOT,
@@ -67,8 +81,10 @@ class Client:
     undecided."""
 
     __slots__ = (
+        "_challenge",
         "_commands",
         "_due",
+        "_exchange",
         "_hello",
         "_lmtp",
         "_mail_at",
@@ -91,12 +107,14 @@ class Client:
         self.answered = 0  # replies taken in so far
         self.offer = Offer()
         self.peer_name = ""  # as the peer calls itself in its EHLO reply
-        self.refusal: tuple[Phase, Reply] | None = None  # why the session, or STARTTLS, was refused
+        self.refusal: tuple[Phase, Reply] | None = None  # why the session, STARTTLS or AUTH was refused
         self.verdicts: list[tuple[Phase, Reply] | None] = []
         self._commands: list[bytes] = []  # of the transaction: [RSET] MAIL RCPT* DATA
         self._mail_at = 0  # index of MAIL in them
         self._sent = 0
         self._due = 0  # index of the command the next reply answers
+        self._exchange: Exchange | None = None  # of AUTH, while it is under way
+        self._challenge = b""
         self._open = False  # the peer holds a transaction that was begun and not ended
 
     @property
@@ -194,6 +212,51 @@ class Client:
         self._reader.clear()
         self.offer = Offer()
         return self._greet()
+
+    def authenticate(self, exchange: Exchange) -> bytes:
+        """Log in (RFC 4954). Then the state is CHALLENGE, as often as it takes; in the end READY, or CLOSED with
+        `refusal` set. A response that makes the line longer than any server must take waits for a challenge."""
+        self._exchange = exchange
+        self.state = State.AUTH
+        line = b"AUTH " + exchange.name.encode("ascii")
+        first = exchange.first
+        if first is not None:
+            whole = b"%b %b\r\n" % (line, b64encode(first))
+            if len(whole) <= MAX_COMMAND:
+                exchange.first = None
+                return whole
+        return line + b"\r\n"
+
+    def _auth(self, reply: Reply) -> bytes:
+        exchange = self._exchange
+        assert exchange is not None
+        if reply.code == 334:
+            try:
+                self._challenge = unbase64(reply.lines[0])
+            except ValueError:
+                raise PeerError("a challenge of AUTH is not base64") from None
+            self.state = State.CHALLENGE
+            return b""
+        self._exchange = None
+        if reply.code < 400:
+            if reply.code != 235 or not exchange.done:
+                raise PeerError(f"{exchange.name} was answered with {reply.code} before its end")
+            self.state = State.READY
+            return b""
+        return self._refused(Phase.AUTH, reply)
+
+    def answer_challenge(self) -> bytes:
+        """The answer to the challenge. May wait where the exchange derives keys."""
+        exchange = self._exchange
+        if exchange is None or self.state is not State.CHALLENGE:
+            raise Impossible("no challenge is to be answered")
+        first, exchange.first = exchange.first, None
+        if first is not None and not self._challenge:
+            answer = first
+        else:
+            answer = exchange.answer(self._challenge)
+        self.state = State.AUTH
+        return b64encode(answer) + b"\r\n"
 
     # -- a transaction --------------------------------------------------------------------------------------------
 
@@ -353,6 +416,7 @@ _HANDLERS: dict[State, Callable[[Client, Reply], bytes]] = {
     State.EHLO: Client._ehlo,
     State.HELO: Client._helo,
     State.STARTTLS: Client._starttls,
+    State.AUTH: Client._auth,
     State.ENVELOPE: Client._envelope,
     State.DOT: Client._dot,
     State.CANCEL: Client._cancelled,

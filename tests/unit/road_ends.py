@@ -4,9 +4,10 @@
     road.wire.hosts["192.0.2.1"] = [{"mail": b"421 4.3.2 bye\\r\\n"}, {}]     # first connection, then all others
 
 A script maps a step to what comes: octets (b"" is the end of the stream), an error the wait ends with, or a tuple of
-these for its first, second, ... time, the last from then on (None: the right thing). Steps: banner ehlo helo starttls
-handshake mail rcpt data content dot rset; `certificate`: the names it bears. A host that says nothing is one whose
-deadline has passed. `content` is met by the writer of the first octets of content; then `last words` may still be read.
+these for its first, second, ... time, the last from then on (None: the right thing), or a function of the line that
+was heard. Steps: banner ehlo helo starttls handshake auth (each line of the exchange) mail rcpt data content dot rset;
+`certificate`: the names it bears. A host that says nothing is one whose deadline has passed. `content` is met by the
+writer of the first octets of content; then `last words` may still be read.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import tls_policy
+from fastrelay.delivery.accounts import Account
 from fastrelay.delivery.carrier import Carrier
-from fastrelay.delivery.connect import Dialer
+from fastrelay.delivery.connect import NOBODY, Dialer
 from fastrelay.delivery.pool import Pool
 from fastrelay.errors import CertificateUntrusted, PeerTimeout
 from fastrelay.mail.envelope import Envelope, Recipient
@@ -82,6 +84,8 @@ class Link:
         self._said: list[Any] = []
         self._heard = b""
         self._in_content = False
+        self._line = ""
+        self._challenged = False
         self._mute = False  # it is gone, or will say no more
         self._say("banner")
 
@@ -153,6 +157,8 @@ class Link:
 
     def _next(self, step: str) -> Any:
         acts = self.script.get(step)
+        if callable(acts):
+            return acts(self._line)
         if not isinstance(acts, tuple):
             return acts
         time = self._times.get(step, 0)
@@ -187,10 +193,12 @@ class Link:
             if not end:
                 return
             self._heard = rest
-            self.told.append(line.decode())
+            self._line = line.decode()
+            self.told.append(self._line)
             verb = line[:4].decode().upper()
-            step = {"STAR": "starttls"}.get(verb, verb.lower())
-            self._in_content = self._say(step).startswith(b"354")
+            step = "auth" if self._challenged else {"STAR": "starttls"}.get(verb, verb.lower())
+            said = self._say(step)
+            self._in_content, self._challenged = said.startswith(b"354"), said.startswith(b"334")
 
 
 class Wire:
@@ -280,21 +288,30 @@ class Way(NamedTuple):
 class ShortRoad:
     """Dialer, pool and carriers between them. settings: keys of [delivery]."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, accounts: Mapping[str, Account] = NOBODY, **settings: Any) -> None:
         self.settings = Delivery(**settings)
         self.clock = HandClock()
         self.wire = Wire(self.clock)
         self.ledger = Tally(self.clock)
         self.counts = Counts()
         contexts: Any = ("verifies nothing", {"": "verifies", "/own.pem": "verifies by our own"})
-        self.dialer = Dialer(HELLO, classify, guard.forbidden, *contexts, connect=self.wire.connect, now=self.clock.now)
+        self.dialer = Dialer(
+            HELLO,
+            classify,
+            guard.forbidden,
+            *contexts,
+            accounts=accounts,
+            connect=self.wire.connect,
+            now=self.clock.now,
+        )
         self.pool = Pool(lambda site: self.settings, self.ledger, self.dialer, self.counts, now=self.clock.now)
 
     def carrier(self) -> Carrier:
         return Carrier(self.pool)
 
-    def way(self, *hosts: Host, site: str = "example", exempt: bool = True) -> Way:
-        route = Route("example", site, RouteKind.MX, hosts or (host(1),), clock.NEVER, exempt=exempt)
+    def way(self, *hosts: Host, site: str = "example", exempt: bool = True, credentials: str = "") -> Way:
+        places = hosts or (host(1),)
+        route = Route("example", site, RouteKind.MX, places, clock.NEVER, exempt=exempt, credentials=credentials)
         return Way(route, tls_policy.demand(route, self.settings))
 
     def send(self, carrier: Carrier, way: Way, recipients: int = 1, **envelope: Any) -> list[Outcome]:

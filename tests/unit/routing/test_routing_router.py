@@ -238,6 +238,18 @@ def test_localhost_has_the_families_asked_for(ip: str, addresses: tuple[str, ...
     assert isinstance(found, Route) and found.hosts[0].addresses == addresses
 
 
+def test_a_row_names_who_we_are_there() -> None:
+    text = (
+        '[[credentials]]\nname = "hub"\nuser = "u"\npassword = "p"\n'
+        '[[route]]\ndomain = "a.example"\nnext_hop = ["192.0.2.7"]\ncredentials = "hub"\n'
+        '[[route]]\ndomain = "b.example"\nnext_hop = ["192.0.2.7"]\n'
+    )
+    found = [route(domain, {}, text) for domain in ("a.example", "b.example")]
+    assert [(one.site, one.credentials) for one in found if isinstance(one, Route)] == [
+        ("192.0.2.7", "hub"), ("192.0.2.7", ""),
+    ]  # fmt: skip
+
+
 def test_a_named_hop_is_resolved_without_mx_and_waits_while_it_has_no_address() -> None:
     text = '[[route]]\ndomain = "a.test"\nnext_hop = ["smart.test:587", "unix:/run/x"]'
     made, table = router({("smart.test", "A"): ["10.0.0.1"]}, text)

@@ -1,5 +1,6 @@
 """The client machine: every dialogue fed whole, octet by octet, pipelined and step by step."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from fastrelay.mail.outcome import Phase
 from fastrelay.mail.reply import reply
 from fastrelay.smtp.client import MAX_GROUP, Client, State
 from fastrelay.smtp.offer import Offer, parse_offer
+from fastrelay.smtp.sasl.client import Exchange, Secret, begin
 
 PIPELINED = b"250-mx.example greets you\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n"
 PLAIN = b"250 mx.example\r\n"
@@ -315,3 +317,63 @@ def test_what_a_server_offers() -> None:
     assert parse_offer(["auth plain Login"]).auth == ("PLAIN", "LOGIN") and parse_offer(["AUTH"]).auth == ()
     assert parse_offer(["dsn"]) == Offer(dsn=True)
     assert parse_offer([]) == Offer()
+
+
+def authenticating(first: bytes | None = b"\0u\0p", name: str = "PLAIN") -> tuple[Client, Exchange, bytes]:
+    client = ready(b"250-mx.example\r\n250 AUTH PLAIN LOGIN SCRAM-SHA-256\r\n")
+    exchange = begin(Secret("u", "p", mechanisms=[name]), client.offer.auth)
+    assert exchange is not None
+    if first is not None:
+        exchange.first = first
+    return client, exchange, client.authenticate(exchange)
+
+
+def test_a_login_however_the_octets_come() -> None:
+    for cut in (1, 1000):
+        client, _, said = authenticating(None, "LOGIN")
+        assert said == b"AUTH LOGIN\r\n" and client.phase is Phase.AUTH and client.awaiting
+        for challenge, answer in ((b"334 VXNlcm5hbWU6\r\n", b"dQ==\r\n"), (b"334 \r\n", b"cA==\r\n")):
+            assert feed(client, challenge, cut) == b"" and client.state is State.CHALLENGE
+            assert client.phase is Phase.AUTH and not client.awaiting
+            assert client.answer_challenge() == answer
+        assert feed(client, b"235 2.7.0 ok\r\n", cut) == b""
+        assert client.state is State.READY and client.refusal is None
+
+
+def test_a_response_longer_than_a_command_may_be_waits_for_its_challenge() -> None:
+    client, _, said = authenticating(b"x" * 372)
+    assert len(said) == 509 and said.startswith(b"AUTH PLAIN eHh4")
+    client, _, said = authenticating(b"x" * 373)
+    assert said == b"AUTH PLAIN\r\n"
+    client.receive(b"334 \r\n")
+    assert client.answer_challenge() == b64encode(b"x" * 373) + b"\r\n"
+    client.receive(b"235 2.7.0 ok\r\n")
+    assert client.state is State.READY
+
+
+def test_a_refused_login_ends_the_session() -> None:
+    for line in (b"535 5.7.8 no\r\n", b"454 4.7.0 later\r\n", b"421 4.3.2 bye\r\n"):
+        client, _, _ = authenticating()
+        client.receive(line)
+        assert client.state is State.CLOSED and client.refusal is not None
+        assert client.refusal[0] is Phase.AUTH and client.refusal[1].code == int(line[:3])
+
+
+@pytest.mark.parametrize(
+    "said", [b"334 =\r\n", b"250 ok\r\n", b"354 go\r\n", b"334 \r\n235 ok\r\n", b"235 ok\r\n250 more\r\n"]
+)
+def test_a_server_out_of_step_in_a_login(said: bytes) -> None:
+    client, _, _ = authenticating()
+    with pytest.raises(PeerError):
+        client.receive(said)
+
+
+def test_scram_is_not_done_before_the_server_has_proved_itself() -> None:
+    client, _, _ = authenticating(None, "SCRAM-SHA-256")
+    with pytest.raises(PeerError, match="before its end"):
+        client.receive(b"235 2.7.0 ok\r\n")
+
+
+def test_no_challenge_no_answer() -> None:
+    with pytest.raises(Impossible):
+        ready().answer_challenge()
