@@ -65,8 +65,8 @@ from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
 from fastrelay.spool.slots import Slot
 from fastrelay.spool.store import Store
-from fastrelay.trail.known import known_to
 from fastrelay.suspending import Suspending
+from fastrelay.trail.known import known_to
 
 BEAT = 1.0  # seconds; the master misses a worker after [server] hang_timeout
 LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is not trusted at once
@@ -180,6 +180,7 @@ class Worker:
             loading=lambda: self.adoption.under_way or not self._loaded,
             notices=notices,
             look_again=self.suspending.look,
+            explainer=Explainer(self.scheduler, self.router, self.store, seat.ledger, lambda: self._config),
         )
         self._rooms = Rooms(
             self.store,

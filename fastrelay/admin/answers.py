@@ -153,8 +153,12 @@ class Suspensions(Answer, frozen=True, kw_only=True):
     changed: bool = False
 
 
-class Anything(Answer, frozen=True):
-    """See the command of the same name."""
+class Explained(Answer, frozen=True, kw_only=True):
+    """why: one sentence. explained: for each worker and domain what it rests on: route, outcome, dns, site, limits and
+    where each comes from, ledger, lane, suspensions, queued, why."""
+
+    why: str
+    explained: list[dict[str, Any]]
 
 
 Document = dict[str, Any]

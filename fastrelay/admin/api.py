@@ -173,6 +173,15 @@ class Api:
             return _merged(answers, missing, {"found": False})
         return json_response({"error": f"no message {ask.word} in the queue", "code": 65, "incomplete": []}, 404)
 
+    def _explain(self, ask: Ask) -> Response:
+        if len(ask.query) != 1:
+            raise HttpError(400, "explain one domain, or one id")
+        answers, missing = self._slots.ask_all({"verb": "explain", "select": dict(ask.query)})
+        merged = merge.explanations(answers, ask.query.get("domain", ""))
+        if not merged["explained"] and not missing and not merge.errors(answers) and not merge.unfinished(answers):
+            return json_response({"error": f"no message {ask.query['id']} in the queue", "code": 65}, 404)
+        return _merged(answers, missing, merged)
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change(self, verb: str, ask: Ask) -> Response:
@@ -291,6 +300,17 @@ OPERATIONS: tuple[tuple[Operation, Serve], ...] = (
     (Operation("GET", "queue", "list", "A page of rows", shapes.Page, (*_SELECTORS, *_PAGING)), Api._list),
     (Operation("GET", "queue/{id}", "show", "Everything about one message", shapes.Message), Api._show),
     *(_changing(verb) for verb in VERBS),
+    (
+        Operation(
+            "GET",
+            "explain",
+            "explain",
+            "Why mail to a domain, or one message, is where it is",
+            shapes.Explained,
+            (Parameter("domain", str, "a recipient domain"), Parameter("id", str, "a message")),
+        ),
+        Api._explain,
+    ),
     (
         Operation("GET", "suspensions", "suspensions", "What is suspended", shapes.Suspensions),
         Api._suspensions,

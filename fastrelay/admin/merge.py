@@ -65,6 +65,17 @@ def changes(answers: Iterable[Answer]) -> Answer:
     return merged
 
 
+def explanations(answers: Iterable[Answer], domain: str) -> Answer:
+    """What every slot says of a domain, or of a message, and the sentence of the one that has most of its mail."""
+    explained = [one | {"slot": answer["slot"]} for answer in answers for one in answer.get("explained", ())]
+    most = max(explained, key=lambda one: int(one["queued"]["items"]), default=None)
+    if most is None or not most["queued"]["items"]:
+        why = f"nothing is queued for {domain}" if domain else "it is not in the queue"
+    else:
+        why = most["why"]
+    return {"why": why, "explained": explained}
+
+
 def shown(answers: Iterable[Answer]) -> Answer | None:
     """The answer of the slot that has the message."""
     return next((answer for answer in answers if answer.get("found")), None)

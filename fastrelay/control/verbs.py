@@ -11,6 +11,7 @@ import msgspec
 
 from fastrelay.control import views
 from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
+from fastrelay.control.explain import Explainer
 from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, ended, hastened, held
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
@@ -68,6 +69,7 @@ class Control:
 
     __slots__ = (
         "_eventlog",
+        "_explainer",
         "_loading",
         "_look_again",
         "_notices",
@@ -92,7 +94,9 @@ class Control:
         loading: Callable[[], bool] = lambda: False,
         notices: NoticeDesk | None = None,
         look_again: Callable[[], None] = lambda: None,
+        explainer: Explainer | None = None,
     ) -> None:
+        self._explainer = explainer
         self._look_again = look_again
         self.slot = slot
         self._notices = notices
@@ -155,6 +159,16 @@ class Control:
         tally = views.Tally()
         cursor = self._scan(request, lambda one: tally.add(one, self._dues(one.ident)), 0)
         return {**tally.result(self._site_of), "next": cursor}
+
+    def _explain(self, request: Request) -> dict[str, Any]:
+        if self._explainer is None:
+            raise MisuseError("only a running relay can explain")
+        select = request.select
+        if bool(select.id) is bool(select.domain):
+            raise MisuseError("explain a message or a domain")
+        if select.domain:
+            return {"explained": [self._explainer.domain(select.domain.lower())]}
+        return {"explained": self._explainer.message(idents.from_text(select.id))}
 
     def _suspensions(self, request: Request) -> dict[str, Any]:
         """They have changed: they hold here when this is answered."""
@@ -427,4 +441,5 @@ _VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
     "remove": Control._remove,
     "bounce": Control._bounce,
     "suspensions": Control._suspensions,
+    "explain": Control._explain,
 }

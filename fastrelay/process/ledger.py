@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from fastrelay.config import Rate
 from fastrelay.errors import Impossible, MisuseError
 from fastrelay.process import rows
 from fastrelay.process.limit import GRANTED, MAX_HELD, Granted, Key, Limit, Refused, Why, begin, has_room
@@ -288,6 +289,14 @@ class Ledger:
         """How many of `key` are held on the machine at this moment."""
         row = self._rows.find(key, 0.0, claim=False)
         return 0 if row < 0 else self._rows.total(row)
+
+    def rate_seconds(self, key: Key, rate: Rate, now: float) -> float:
+        """Seconds until one more of `key` may begin at that rate; 0 = now."""
+        row = self._rows.find(key, now, claim=False)
+        if row < 0:
+            return 0.0
+        may, value = begin(rate, self._rows.arrivals[row], now)
+        return 0.0 if may else max(0.0, value - now)
 
     def statistics(self) -> dict[str, int]:
         """What this process holds and waits for, and refusals so far that were nobody's limit."""

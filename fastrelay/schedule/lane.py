@@ -13,6 +13,8 @@ from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.window import Window, fresh
 
 _SLACK = 1024  # stale entries that are never worth a rebuild
+LAST = 5  # replies kept for `explain`
+LONGEST_REPLY = 200  # characters of one
 LANE_IDLE = 600.0  # seconds an empty lane keeps what it learned of its site
 IDLE_LANES = 10_000  # over that many lanes it keeps it until the next look only: a lane without items costs 1 KB
 
@@ -26,7 +28,8 @@ class SiteSettings(Protocol):
 
 class Lane:
     """One site's queue. suspended_until: monotonic seconds, 0 = not suspended; why: words for `explain`;
-    word: what the receiver said when it closed the window.
+    word: what the receiver said when it closed the window. last: the LAST replies that were no success, each with its
+    monotonic second.
 
     runners: tasks that work for it, the parked ones included. coming: those started or woken that have not picked yet.
     """
@@ -35,6 +38,7 @@ class Lane:
         "coming",
         "idle_since",
         "items",
+        "last",
         "parked",
         "ready",
         "runners",
@@ -56,6 +60,7 @@ class Lane:
         self.suspended_until = 0.0
         self.why = ""
         self.word = ""
+        self.last: tuple[tuple[float, str], ...] = ()
         self.idle_since = now
 
     def __repr__(self) -> str:
@@ -88,6 +93,10 @@ class Lane:
     def holds(self, item: Item) -> bool:
         """The item stands in this lane, ready."""
         return item.at is self and item.place is Place.READY
+
+    def note(self, now: float, reply: str) -> None:
+        """The site did not take something, and this is what it said."""
+        self.last = (*self.last[1 - LAST :], (now, reply[:LONGEST_REPLY]))
 
     def suspended(self, now: float) -> bool:
         """No delivery now. Ends a suspension whose time has passed."""

@@ -240,9 +240,11 @@ class Settle:
 
     def _tell_lane(self, site: str, outcomes: Sequence[Outcome], now: float) -> None:
         said = plans.reach(outcomes)
+        lane = self._schedule.lane(site)
+        if said is not True and (last := outcomes[-1]).host:
+            lane.note(now, f"{last.reply} ({last.host})")
         if said is False:
             return
-        lane = self._schedule.lane(site)
         window = lane.window
         if window.full:
             window = window.opened(now)
