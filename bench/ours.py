@@ -20,7 +20,7 @@ runtime_dir = "{folder}/run"
 [[listener]]
 address = "127.0.0.1:{port}"
 max_connections = {clients}
-
+{listener}
 [spool]
 path = "{folder}/spool"
 durability = "fsync"
@@ -53,10 +53,14 @@ def config(folder: Path, wish: Wish, port: int, admin: int) -> str:
         routes = f'[dns]\nnameservers = ["{address}:{server_port}"]\n'
     elif wish.sink:
         hops["*"] = f"127.0.0.1:{wish.sink}"
+    listener = ""
+    if wish.certificate is not None:
+        listener = 'tls = "starttls"\ncertificate = "{}"\nkey = "{}"\n'.format(*wish.certificate)
     routes += "".join(f'[[route]]\ndomain = "{name}"\nnext_hop = ["{hop}"]\n' for name, hop in hops.items())
     return CONFIG.format(
         workers=wish.workers, folder=folder, port=port, admin=admin, clients=max(1000, wish.clients),
         first_retry=wish.first_retry, connections=wish.connections, delivery=delivery, routes=routes,
+        listener=listener,
     )  # fmt: skip
 
 

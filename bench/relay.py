@@ -14,6 +14,7 @@ class Need(enum.Enum):
     MX = "next hops by DNS, from a name server and to a port of ours"
     MX_BY_SYSTEM = "the same, but it asks whom the system asks, at port 53"
     CLIENTS = "ten thousand clients at once"
+    TLS_IN = "STARTTLS with Wish.certificate"
     BACKLOG = "a spool that bench/seed.py can fill"
 
 
@@ -23,7 +24,7 @@ class Wish:
 
     next_hops: domain -> (address, port). name_server: (address, port) to ask for MX instead of sending to `sink`;
     mail then goes to port `mail_port`. connections: to one destination. clients: at a time. first_retry: seconds.
-    spool: a filled one to start on, to be linked in.
+    spool: a filled one to start on, to be linked in. certificate: and its key, for STARTTLS.
     """
 
     sink: int
@@ -35,6 +36,7 @@ class Wish:
     clients: int = 1000
     first_retry: float = 300.0
     spool: Path | None = None
+    certificate: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from types import ModuleType
 
-from bench.kinds import behind, calls, deferring, domains, flow, idle, neighbours, restart, steady
+from bench.kinds import behind, calls, deferring, domains, encrypted, flow, idle, neighbours, restart, steady
 
 KINDS: dict[str, ModuleType] = {
     "flow": flow,
     "calls": calls,
     "deferring": deferring,
     "domains": domains,
+    "encrypted": encrypted,
     "neighbours": neighbours,
     "restart": restart,
     "behind": behind,

@@ -73,6 +73,12 @@ disable_dns_lookups = yes
 smtp_connection_cache_destinations = [127.0.0.1]:{sink}
 """
 
+# TLS_README, "Server-side certificate and private key configuration"
+TLS = """\
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {key}, {certificate}
+"""
+
 # by MX, to a port of ours; connections are kept on demand, as it comes
 BY_MX = """\
 smtp_tcp_port = {port}
@@ -110,7 +116,7 @@ class Postfix:
     """One Postfix instance; its number of processes is its own way to use the processors, so `workers` is no matter."""
 
     name = "postfix"
-    offers = frozenset({Need.RETRIES, Need.MX, Need.MX_BY_SYSTEM})
+    offers = frozenset({Need.RETRIES, Need.MX, Need.MX_BY_SYSTEM, Need.TLS_IN})
 
     def missing(self) -> str:
         if not (HOME / "sbin/master").exists():
@@ -143,6 +149,8 @@ class Postfix:
             folder=folder, sbin=debian.UNPACKED / "usr/sbin", home=HOME, meta=config, owner=OWNER, others=OTHERS,
             group=GROUP, road=road, processes=200, retry=int(wish.first_retry),
         )  # fmt: skip
+        if wish.certificate is not None:
+            main += TLS.format(certificate=wish.certificate[0], key=wish.certificate[1])
         master = MASTER.format(port=port)
         (config / "main.cf").write_text(main)
         (config / "master.cf").write_text(master)

@@ -62,6 +62,11 @@ def test_our_config_sends_all_to_the_sink() -> None:
     assert parsed.server.workers == 3
 
 
+def test_our_config_offers_tls_with_the_certificate_wished_for() -> None:
+    (listener,) = read(Wish(2, certificate=(Path("/c.pem"), Path("/c.key")))).listeners
+    assert (listener.tls, listener.certificate, listener.key) == ("starttls", "/c.pem", "/c.key")
+
+
 def test_our_config_sends_domains_their_ways() -> None:
     parsed = read(Wish(0, next_hops={"a.test": ("127.0.0.1", 7)}, connections=20))
     assert [(route.domain, route.next_hop) for route in parsed.routes] == [("a.test", ("127.0.0.1:7",))]
