@@ -13,7 +13,10 @@ TLS = click.option(
     help="starttls where nothing is named. Certificates are not verified.",
 )
 AUTH = click.option(
-    "--auth", envvar="FASTRELAY_AUTH", metavar="USER:PASSWORD", help="AUTH PLAIN or LOGIN; also $FASTRELAY_AUTH."
+    "--auth",
+    envvar="FASTRELAY_AUTH",
+    metavar="USER:PASSWORD",
+    help="AUTH, by the strongest of SCRAM-SHA-256, PLAIN, LOGIN that is offered; also $FASTRELAY_AUTH.",
 )
 
 

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import msgspec
 
 from fastrelay.errors import PeerClosed, PeerError
-from fastrelay.load.access import OPEN, Access, Login, Security
+from fastrelay.load.access import OPEN, Access, Security
 from fastrelay.mail.reply import Reply
 from fastrelay.runtime import clock
 from fastrelay.runtime.stream import connect
 from fastrelay.runtime.tls import client_context
 from fastrelay.smtp.client import QUIT, Client, State
-from fastrelay.smtp.replies import ReplyReader
+from fastrelay.smtp.sasl import MECHANISMS
+from fastrelay.smtp.sasl.client import Secret, begin
 
 PATIENCE = 600.0  # seconds: the longest wait of RFC 5321 4.5.3.2, that for the reply to the final dot
 
@@ -141,14 +142,21 @@ class Dialogue:
             self._secure(context)
             self._follow(client.secured())
         if access.credentials is not None:
-            login = Login(access.credentials, client.offer.auth)
-            replies = ReplyReader()
-            words: bytes | None = login.begin
-            while words is not None:
-                self._stream.write(words)
-                while (reply := replies.take()) is None:
-                    replies.feed(self._read())
-                words = login.answer(reply)
+            self._log_in(access.credentials)
+
+    def _log_in(self, secret: Secret) -> None:
+        """By the strongest mechanism that both sides know."""
+        client = self._client
+        exchange = begin(secret, client.offer.auth)
+        if exchange is None:
+            offered = " ".join(client.offer.auth) or "no AUTH at all"
+            raise PeerError(f"AUTH {', '.join(MECHANISMS)} are not offered, but {offered}")
+        try:
+            self._follow(client.authenticate(exchange))
+            while client.state is State.CHALLENGE:
+                self._follow(client.answer_challenge())
+        except Refused as refused:  # who we are is no question of the message
+            raise PeerError(f"AUTH was answered with {refused.reply}") from None
 
     def _secure(self, context: ssl.SSLContext | None) -> None:
         self._stream.start_tls(context or client_context(verify=False), server_side=False)

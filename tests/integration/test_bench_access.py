@@ -10,19 +10,20 @@ from aiosmtpd.handlers import Sink as Nowhere
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from fastrelay.errors import PeerError, TlsFailed
-from fastrelay.load.access import OPEN, Access, Credentials, Security
+from fastrelay.load.access import OPEN, Access, Security
 from fastrelay.load.dialogue import Dialogue, Refused
 from fastrelay.load.sink import Sink
 from fastrelay.load.tally import Tally
 from fastrelay.runtime import tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.tls import server_context
+from fastrelay.smtp.sasl.client import Secret
 from tests.peers.certificates import Authority
 from tests.peers.smtp_peer import SmtpPeer, says
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 
-ANNA = Credentials("anna", "p:ss")
+ANNA = Secret("anna", "p:ss")
 STARTTLS = Access(Security.STARTTLS)
 
 
@@ -94,7 +95,7 @@ class Guarded(Controller):
 
     def _allowed(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: object) -> AuthResult:
         assert isinstance(given, LoginPassword)
-        right = (given.login, given.password) == (ANNA.user.encode(), ANNA.password.encode())
+        right = (given.login, given.password) == (ANNA.user.encode(), ANNA.password())
         return AuthResult(success=right, handled=False)
 
     def _trigger_server(self) -> None:
@@ -118,7 +119,7 @@ def test_who_logs_in_may_send(guarded: Guarded) -> None:
 
 def test_a_wrong_password_ends_the_session(guarded: Guarded) -> None:
     with pytest.raises(PeerError, match="AUTH was answered with 535"):
-        meet(guarded.port, Access(credentials=Credentials("anna", "guess")))
+        meet(guarded.port, Access(credentials=Secret("anna", "guess")))
 
 
 def test_nobody_may_not_send(guarded: Guarded) -> None:
