@@ -57,6 +57,7 @@ _CONTENT, _CHUNK, _CLOSED = State.CONTENT, State.CHUNK, State.CLOSED
 _BETWEEN = (State.START, State.READY, State.AUTH)
 _FREE_TO_GO = (State.START, State.READY, State.AUTH, State.CLOSED)  # CLOSED: the session only lingers
 _KEEPS_ITS_TIME = (State.CONTENT, State.CHUNK, State.ASTRAY, State.CLOSED)
+_NOTHING: dict[str, str] = {}
 _LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
 _LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
 
@@ -113,7 +114,7 @@ class Session:
         self._leaving = False
         self._waiting = False  # for the client to say something
         self._shaking = False  # hands, in TLS
-        self._shown: dict[str, str] = {}  # of the client's certificate, for the log
+        self._shown = _NOTHING  # of the client's certificate, for the log
         self.ident = ident
         self.task: tasks.Task | None = None
 
@@ -175,8 +176,8 @@ class Session:
                 raise PeerClosed("left before the TLS handshake")
             stream.start_tls(certificates.context, server_side=True)
         except PeerTimeout:
-            if self._leaving:
-                raise
+            if self._leaving:  # in plaintext there is nothing to say any more
+                raise PeerClosed("the house closes in the TLS handshake") from None
             desk.counts.tls_failed += 1
             raise TlsFailed(f"TLS handshake failed: not done within {seconds:g} s") from None
         except TlsFailed:

@@ -88,7 +88,7 @@ def test_a_house_that_closes_does_not_wait_for_it() -> None:
 
     one.session._stream = one.stream = Closing([EHLO])
     one.run()
-    assert one.handshakes == (0, 0) and one.log.events == []
+    assert one.handshakes == (0, 0) and one.log.events == [] and one.stream.written == b""
 
 
 # -- whose certificate ------------------------------------------------------------------------------------------------
