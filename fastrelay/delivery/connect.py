@@ -33,6 +33,9 @@ from fastrelay.smtp.sasl.client import begin
 NOBODY: Mapping[str, Account] = {}
 
 
+NO_AUTHORITIES = "no authorities here to judge certificates by: install the system's, or name a file in tls_ca"
+
+
 class _Again(Exception):
     """TLS failed where less will do, and what failed is remembered: connect again."""
 
@@ -205,7 +208,7 @@ class Dialer:
                 if client.state is State.READY and tls_policy.after_refusal(level) is Step.PLAINTEXT:
                     return
                 raise _Refused(*client.refusal)
-            self._handshake(connection, demand, self._verifying[settings.tls_ca])
+            self._handshake(connection, demand, self._verifying.get(settings.tls_ca))
             connection.converse(client.secured())
         except PeerError as error:
             if isinstance(error, CertificateUntrusted) and level is not TlsLevel.VERIFY:
@@ -220,17 +223,22 @@ class Dialer:
             raise _Refused(*client.refusal)
         connection.encrypted(tls_policy.proved(level, encrypted=True))
 
-    def _handshake(self, connection: Connection, demand: Demand, verifying: ssl.SSLContext) -> None:
+    def _handshake(self, connection: Connection, demand: Demand, verifying: ssl.SSLContext | None) -> None:
         link, place, verify = connection.stream, connection.place, demand.tls is TlsLevel.VERIFY
         wanted = tls_policy.wanted_names(demand.verify_names, place.name)
         if verify and not wanted:
-            raise CertificateUntrusted(f"{place.name} is no name a certificate can be checked for")
+            raise CertificateUntrusted(
+                f"{place.name} is no name a certificate can be checked for, and tls_names has none"
+            )
+        if verify and verifying is None:
+            raise CertificateUntrusted(NO_AUTHORITIES)
         name = tls_policy.server_name(place.name)
         if verify and (name is None or name.lower() not in wanted):  # another name is expected: ask for its certificate
             name = next((one for one in wanted if not one.startswith(".")), name)
         link.expire_in(connection.patience(Phase.STARTTLS))
-        doubt = "" if verify else self.health.doubt(place, self._now())
-        link.start_tls(self._opportunistic if doubt else verifying, server_side=False, server_hostname=name)
+        doubt = NO_AUTHORITIES if verifying is None else "" if verify else self.health.doubt(place, self._now())
+        context = self._opportunistic if verifying is None or doubt else verifying
+        link.start_tls(context, server_side=False, server_hostname=name)
         if not doubt:
             layer = link.tls
             names = certificate.presented(layer.getpeercert() if layer is not None else None)

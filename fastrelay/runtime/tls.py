@@ -4,6 +4,7 @@ Outbound the chain is checked here, the name by delivery/certificate.py, for it 
 not ask for a good certificate, a bad one beats plaintext and nothing claims more (RFC 7435).
 """
 
+import os
 import ssl
 from collections.abc import Iterable
 
@@ -34,8 +35,21 @@ def client_context(*, verify: bool, ca_file: str = "", check_name: bool = True) 
 
 
 def verifying_contexts(ca_files: Iterable[str]) -> dict[str, ssl.SSLContext]:
-    """Those that check the chain alone, by file of authorities; "" = the system's."""
-    return {file: client_context(verify=True, ca_file=file, check_name=False) for file in set(ca_files)}
+    """Those that check the chain alone, by file of authorities; "" = the system's, and none where it has none: every
+    certificate would be found bad at the price of a handshake."""
+    files = [file for file in set(ca_files) if file or _system_has_authorities()]
+    return {file: client_context(verify=True, ca_file=file, check_name=False) for file in files}
+
+
+def _system_has_authorities() -> bool:
+    """A file, or a directory with something in it, where OpenSSL looks (SSL_CERT_FILE, SSL_CERT_DIR)."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return True
+    try:
+        return bool(paths.capath) and bool(os.listdir(paths.capath))
+    except OSError:
+        return False
 
 
 def server_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext:

@@ -98,6 +98,11 @@ class Trial:
                 ("any.test", "[127.0.0.1]", "tls = 'opportunistic'"),
             )
         )
+        tables += f"""
+            [[route]]
+            domain = "bücher.test"
+            next_hop = ["127.0.0.1:{self.port}"]
+        """
         self.relay = RelayProcess(house, workers=1, retry=("first = '1h'",), tables=tables)
 
     def send(self, *to: str, subject: str = "hello", body: bytes = b"hello\r\n", options: tuple[str, ...] = ()) -> None:
@@ -191,6 +196,15 @@ def test_a_message_above_its_size_is_not_even_offered(trial: Trial) -> None:
     event = trial.event("large@good.test")
     assert (event["type"], event["response"]["enhanced_code"]) == ("Bounce", "5.3.4")
     assert "takes 102400" in event["response"]["content"]
+
+
+def test_a_local_part_beyond_ascii_returns_and_a_domain_has_its_ascii_form(trial: Trial) -> None:
+    """Exim is not told to take SMTPUTF8: those who need it get 5.6.7, the others their mail."""
+    trial.send("ü@good.test", "ascii@good.test", "b@bücher.test", options=("SMTPUTF8", "BODY=8BITMIME"))
+    event = trial.event("ü@good.test")
+    assert (event["type"], event["response"]["enhanced_code"]) == ("Bounce", "5.6.7")
+    assert trial.event("ascii@good.test")["type"] == trial.event("b@bücher.test")["type"] == "Delivery"
+    assert b"Envelope-to: b@xn--bcher-kva.test\n" in trial.kept("b")
 
 
 def test_recipients_and_messages_refused(trial: Trial) -> None:

@@ -77,6 +77,16 @@ def test_names_of_the_operators(authority: Authority, leaves: dict[str, Leaf], n
         peer.close()
 
 
+def test_a_system_without_authorities_has_no_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert tls.verifying_contexts([""]) == {}
+    (tmp_path / "0123abcd.0").write_text("")
+    assert tls.verifying_contexts([""]).keys() == {""}
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "absent"))
+    assert tls.verifying_contexts([""]) == {}
+
+
 def test_a_file_without_authorities_is_told_at_the_start(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing\n")

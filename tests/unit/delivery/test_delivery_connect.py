@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fastrelay.delivery.connect import NO_AUTHORITIES
 from fastrelay.delivery.connection import Connection
 from fastrelay.delivery.hosts import UNTRUSTED_FOR, Place
 from fastrelay.errors import CertificateUntrusted, MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
@@ -241,6 +242,19 @@ def test_a_certificate_for_others_is_the_end_where_ours_is_asked_for() -> None:
     one = Try({**TLS, "certificate": ("a.example", "*.b.example")}, tls=VERIFY)
     assert one.words == (Phase.STARTTLS, 451, "4.7.5") and OTHERS in one.outcome.reply.text
     assert len(one.links) == 1 and one.road.wire.open == 0
+
+
+@pytest.mark.parametrize("tls", [OPPORTUNISTIC, REQUIRE])
+def test_a_machine_without_authorities_judges_nobody_and_says_so(tls: TlsLevel) -> None:
+    """Not by a handshake that must fail: every host would cost two connections."""
+    one = Try(TLS, tls=tls, tls_ca="/absent.pem")
+    assert [link.context for link in one.links] == ["verifies nothing"]
+    assert one.connection.tls is REQUIRE and one.connection.tls_doubt == NO_AUTHORITIES
+
+
+def test_a_machine_without_authorities_cannot_verify() -> None:
+    one = Try(TLS, tls=VERIFY, tls_ca="/absent.pem")
+    assert one.words == (Phase.STARTTLS, 451, "4.7.5") and NO_AUTHORITIES in one.outcome.reply.text
 
 
 def test_the_sites_own_authorities() -> None:
