@@ -61,13 +61,14 @@ unit dialogues integration faults fuzz: dev
 test: lint ## the whole suite, under ten minutes on two cores
 	$(PYTEST) tests
 
-proof: dev ## the long proofs: kills under load and at named points, attacks, a backlog of 100,000, 10,000 idle clients
+proof: dev ## the long proofs: kills under load and at named points, attacks, a backlog of 100,000, 10,000 idle clients, upgrades
 	$(BIN)/python tests/faults/kill_run.py
 	$(BIN)/python tests/faults/kill_points.py --rounds 3
 	$(BIN)/python tests/faults/kill_points.py --rounds 3 --victim worker
 	$(BIN)/python tests/proof/attacks.py
 	$(BIN)/python tests/proof/backlog.py
 	$(BIN)/python tests/proof/idle_connections.py
+	$(BIN)/python tests/proof/upgrade.py
 
 soak: dev ## an hour at 70 % load with faults at random
 	$(BIN)/python tests/proof/soak.py --plot soak.svg

@@ -1,8 +1,8 @@
 """Slots without an owner: whose mail nobody would try, until a worker takes them over.
 
 A slot is ripe once it has been seen unowned for ADOPT_AFTER seconds: one whose worker is about to be respawned is left
-alone. One is taken at a time, and only where `may_adopt` says so (the least loaded worker). Its mail enters the
-schedule as that of our own slot does.
+alone. The looking is done in a native thread: a spool on a slow disk must not stop a worker. One is taken at a time,
+and only where `may_adopt` says so (the least loaded worker). Its mail enters the schedule as that of our own slot does.
 
 An error before the slot was renamed into ours leaves it to be tried again. After that, its mail is safe here, but not
 all of it is known: `lost(why)` is called, and a new life reads it anew.
@@ -26,9 +26,12 @@ class Store(Protocol):
 
 
 class Adoption:
-    """One per worker. recovered(entry): schedules it (intake.py). say(level, text): a line for a person."""
+    """One per worker. recovered(entry): schedules it (intake.py). say(level, text): a line for a person. away: calls a
+    function that may block where that stops nobody."""
 
     __slots__ = (
+        "_away",
+        "_looking",
         "_lost",
         "_may_adopt",
         "_recovered",
@@ -50,7 +53,10 @@ class Adoption:
         lost: Callable[[str], None],
         say: Callable[[str, str], None],
         unowned_in: Callable[[Path], Iterable[Path]] = slots.unowned,
+        away: Callable[..., Any] = tasks.in_thread_to_end,
     ) -> None:
+        self._away = away
+        self._looking = False
         self._spool = spool
         self._store = store
         self._recovered = recovered
@@ -62,8 +68,19 @@ class Adoption:
         self.under_way = False
 
     def look(self, now: float) -> None:
-        """Once a second. Never waits: an adoption is a task of its own."""
-        self._unowned = {path: self._unowned.get(path, now) for path in self._unowned_in(self._spool)}
+        """Once a second. Never waits: looking is a task of its own, and so is an adoption."""
+        if not self._looking:
+            self._looking = True
+            tasks.spawn(self._look, now)
+
+    def _look(self, now: float) -> None:
+        try:
+            found = self._away(self._unowned_in, self._spool)
+        except OSError:
+            return  # the store has the same disk, and says so
+        finally:
+            self._looking = False
+        self._unowned = {path: self._unowned.get(path, now) for path in found}
         ripe = next((path for path, since in self._unowned.items() if now - since >= ADOPT_AFTER), None)
         if ripe is not None and not self.under_way and self._may_adopt():
             del self._unowned[ripe]
@@ -84,6 +101,7 @@ class Adoption:
             else:  # it was renamed into our slot before
                 self._lost(f"cannot read {path.name} after its adoption: {error}")
         else:
-            self._say("info", f"adopted {path.name}: {count} messages")
+            what = f"{count} message{'s' if count > 1 else ''}" if count else "no mail was left in it"
+            self._say("info" if count else "debug", f"adopted {path.name}: {what}")
         finally:
             self.under_way = False

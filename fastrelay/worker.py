@@ -73,7 +73,7 @@ LONG_AWAY = 86400.0  # seconds without a record, after which the wall clock is n
 TELL_EVERY = 10.0  # seconds between two lines about room at least: memory may come and go within one
 GRACE = 3600.0  # seconds in which nothing expires then
 LAST_CALL = 2.0  # seconds of drain_timeout kept for the spool's last sync
-LINGER = 3.0  # seconds a worker whose siblings go on lets short sessions come to their own end before it says 421
+LINGER = 10.0  # seconds a worker whose siblings go on lets sessions come to their own end before it says 421
 
 
 class Ending(enum.Enum):

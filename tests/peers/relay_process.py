@@ -4,6 +4,7 @@ The folder holds config.toml, spool/, run/, events.jsonl and stderr. A relay tha
 `start`, on the same spool and ports.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -107,9 +108,10 @@ class RelayProcess:
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        """-9 to every process of it at once. Harmless when it is gone."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """-9 to every process of it at once, those of an upgrade too. Harmless when it is gone."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
     def get(self, path: str) -> dict[str, Any]:
@@ -160,6 +162,10 @@ class RelayProcess:
     def wait_empty(self, seconds: float = 60) -> None:
         """Until nothing is queued in any worker."""
         debian.wait_until(lambda: self.queued() == 0, seconds, "the queue to be empty")
+
+    def wait_until_sessions(self, count: int) -> None:
+        """Until so many sessions have come since the start."""
+        debian.wait_until(lambda: self.metric("fastrelay_sessions_total") >= count, 30, f"{count} sessions")
 
     def wait_metric(self, name: str, value: float, seconds: float = 20) -> None:
         """Until a metric has come to `value`: workers write theirs once a second."""

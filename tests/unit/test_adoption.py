@@ -1,6 +1,6 @@
 """adoption.py: who is taken over, when, by whom; what an error before and after the rename means."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ class House:
             lost=self.lost.append,
             say=lambda level, text: self.said.append((level, text)),
             unowned_in=self.seen,
+            away=lambda function, *args: function(*args),
         )
         self.folder = tmp_path
 
@@ -117,7 +118,31 @@ def test_an_error_before_the_rename_leaves_it_to_be_tried_again(house: House) ->
     house.broken = None
     house.look(111.0)
     house.look(111.0 + ADOPT_AFTER)
-    assert house.taken == [path, path] and house.said[-1] == ("info", "adopted slot-003: 1 messages")
+    assert house.taken == [path, path] and house.said[-1] == ("info", "adopted slot-003: 1 message")
+
+
+def test_a_slow_disk_is_looked_at_once_at_a_time_and_one_that_fails_is_looked_at_again(house: House) -> None:
+    path, gate, looks = house.slot(3), tasks.Event(), []
+
+    def away(function: Callable[[Path], object], spool: Path) -> object:
+        looks.append(spool)
+        gate.wait()
+        if len(looks) == 1:
+            raise OSError(5, "Input/output error")
+        return function(spool)
+
+    house.adoption = Adoption(
+        house.folder, house, house.entries.append, may_adopt=lambda: True, lost=house.lost.append,
+        say=lambda level, text: None, unowned_in=house.seen, away=away,
+    )  # fmt: skip
+    house.look(100.0)
+    house.look(101.0)
+    assert len(looks) == 1, "no second look while the first one waits"
+    gate.set()
+    settle_down()
+    house.look(102.0)
+    house.look(102.0 + ADOPT_AFTER)
+    assert house.taken == [path]
 
 
 @pytest.mark.parametrize("broken", [MachineShort("cannot read"), KeyError("a bug")])
