@@ -77,6 +77,8 @@ setup(
             "types-cachetools",
             "aiosmtpd>=1.4.6",
             "cryptography>=42",
+            "pyyaml>=6",
+            "types-PyYAML>=6",
         ],
     },
     entry_points={"console_scripts": ["fastrelay = fastrelay.cli.main:main"]},
