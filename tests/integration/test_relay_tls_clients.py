@@ -22,6 +22,14 @@ from tests.peers.relay_process import RelayProcess
 MESSAGE = b"Subject: hello\r\n\r\nHello\r\n"
 
 
+POSTFIX = """\
+compatibility_level = 3.6
+mail_owner = nobody
+default_privs = daemon
+setgid_group = mail
+"""
+
+
 class Clients:
     """The relay, the ports of its listeners by name, and what clients trust and show."""
 
@@ -46,6 +54,8 @@ class Clients:
                 "relay_from = ['203.0.113.0/24']",
             ],
         }  # fmt: skip
+        self.postfix = _folder(folder / "postfix")
+        (self.postfix / "main.cf").write_text(POSTFIX)
         self.ports = {name: debian.free_port() for name in listeners}
         tables = [
             line
@@ -240,7 +250,7 @@ def test_openssl_resumes_a_session_and_may_not_renegotiate(clients: Clients, tmp
     assert b"no renegotiation" in done.stderr
 
 
-# -- swaks, curl ------------------------------------------------------------------------------------------------------
+# -- swaks ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("port", "word"), [("required", "--tls"), ("implicit", "--tls-on-connect")])
@@ -252,6 +262,46 @@ def test_swaks(clients: Clients, port: str, word: str) -> None:
     done = debian.run([*command, "--tls-sni", "relay.test", "--from", sender, "--to", "b@there.test"], seconds=30)
     assert done.returncode == 0, done.stdout + done.stderr
     assert clients.reception(sender)["tls_protocol_version"] == "TLSv1.3"
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_swaks_as_a_proxy(clients: Clients, version: str) -> None:
+    sender = f"proxy{version}@swaks.test"
+    command = [
+        debian.need("swaks"),
+        "--server",
+        "127.0.0.1",
+        "--port",
+        str(clients.ports["proxied"]),
+        "--tls-on-connect",
+    ]
+    command += ["--proxy-version", version, "--proxy-family", "AF_INET" if version == "2" else "TCP4"]
+    command += ["--proxy-source", "203.0.113.20", "--proxy-source-port", "4711"]
+    command += ["--proxy-dest", "198.51.100.1", "--proxy-dest-port", "25", "--helo", "client.test"]
+    command += ["--proxy-protocol", "STREAM", "--proxy-command", "PROXY"] if version == "2" else []
+    done = debian.run([*command, "--from", sender, "--to", "b@there.test"], seconds=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clients.reception(sender)["peer_address"]["addr"] == "203.0.113.20"
+
+
+def test_swaks_says_xclient(clients: Clients) -> None:
+    sender = "xclient@swaks.test"
+    command = [debian.need("swaks"), "--server", "127.0.0.1", "--port", str(clients.ports["required"]), "--tls"]
+    command += ["--xclient-addr", "127.0.0.78", "--xclient-name", "app.client.test", "--helo", "client.test"]
+    done = debian.run([*command, "--from", sender, "--to", "b@there.test"], seconds=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clients.reception(sender)["peer_address"] == {"name": "client.test", "addr": "127.0.0.78"}
+
+
+# -- postfix, curl ----------------------------------------------------------------------------------------------------
+
+
+def test_postfix_trusts_what_it_sees(clients: Clients) -> None:
+    command = [debian.need("posttls-finger", "postfix"), "-c", "-F", clients.authority.ca_file, "-l", "verify"]
+    command += ["-L", "summary,certmatch", f"[127.0.0.1]:{clients.ports['required']}", "relay.test"]
+    done = debian.run(command, seconds=30, env=debian.environment(MAIL_CONFIG=str(clients.postfix)))
+    said = (done.stdout + done.stderr).decode()
+    assert "Verified TLS connection established" in said and "TLSv1.3" in said, said
 
 
 def test_curl(clients: Clients, tmp_path: Path) -> None:
