@@ -58,7 +58,10 @@ class Decoder:
         held = self._held
         if held:
             octets = held + octets
-        dot = 0 if self._at_line_start and octets.startswith(b".") else octets.find(_DOT_LINE) + 2
+        if self._at_line_start and octets.startswith(b"."):
+            dot = 0
+        else:
+            dot = (octets.find(_DOT_LINE) if len(octets) <= _WINDOW else _find_dot_line(octets)) + 2
         if dot == 1:  # not found
             return self._unfinished(octets, None)
         if octets.startswith(b".\r\n", dot):
@@ -173,7 +176,7 @@ def stuff(parts: Iterable[bytes], tail: bytes = _CRLF, *, end: bool = True) -> l
         elif first == 10 and part.startswith(b"\n.") and tail.endswith(b"\r"):
             out.append(b"\n.")
             part = part[1:]
-        dotted = _DOT_LINE in part if len(part) <= _WINDOW else _has_dot_line(part)
+        dotted = _DOT_LINE in part if len(part) <= _WINDOW else _find_dot_line(part) >= 0
         out.append(part.replace(_DOT_LINE, b"\r\n..") if dotted else part)
         tail = part[-2:] if len(part) > 1 else (tail + part)[-2:]
     if end:
@@ -181,16 +184,17 @@ def stuff(parts: Iterable[bytes], tail: bytes = _CRLF, *, end: bool = True) -> l
     return out
 
 
-def _has_dot_line(part: bytes) -> bool:
-    """The same as `in`, but what holds no dot is passed over at the speed of memory: attachments in base64 (measured
+def _find_dot_line(part: bytes) -> int:
+    """The same as `find`, but what holds no dot is passed over at the speed of memory: attachments in base64 (measured
     for 1 MB of it: 0.04 ms against 1.0, where sending it takes 0.24)."""
     dot = part.find(b".")
     while dot >= 0:
         end = dot + _WINDOW
-        if part.find(_DOT_LINE, max(dot - 2, 0), end) >= 0:
-            return True
+        at = part.find(_DOT_LINE, max(dot - 2, 0), end)
+        if at >= 0:
+            return at
         dot = part.find(b".", end - 2)
-    return False
+    return -1
 
 
 def stuff_pieces(parts: Iterable[bytes]) -> Iterator[list[bytes]]:

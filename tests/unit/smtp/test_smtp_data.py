@@ -177,6 +177,9 @@ def test_a_dotted_line_of_a_large_part_is_found_wherever_it_begins(first_dot: by
             part = first_dot + b"x" * (at - len(first_dot)) + b"\r\n.y" + b"z" * 2 * _WINDOW
             wire = b"".join(stuff([part], b"xx"))
             assert wire == part.replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n", at
+            decoder = Decoder()
+            decoder.feed(b"xx")
+            assert decoder.feed(wire + b"next") == (part + b"\r\n", len(wire)), at
 
 
 def test_dots_that_begin_no_line_cost_no_copy_in_a_large_part() -> None:
