@@ -101,7 +101,7 @@ def _take_number(parts: _Parts, word: str) -> None:
         parts.year = number if parts.year < 0 else parts.year
     elif len(word) <= 2 and parts.day < 0:
         parts.day = number
-    elif len(word) <= 3 and parts.year < 0:
+    elif len(word) in (2, 3) and parts.year < 0:
         parts.year = _full_year(number)
 
 

@@ -224,18 +224,19 @@ def _comment(facts: _Facts, text: str) -> None:
         if token.kind is Kind.COMMENT:
             if "may be forged" not in lower:
                 _inner(facts, word)
+        elif expects_claim:  # before all that follows: an address said in HELO is no address that was seen
+            facts.claimed = word
+            expects_claim = False
         elif token.kind is Kind.LITERAL:
             if facts.add_address(word):
                 _named(facts, before)
         elif token.kind is not Kind.WORD:
             continue
-        elif expects_claim:
-            facts.claimed = word
-            expects_claim = False
         elif lower in _HELLO:
             expects_claim = True
         elif lower.startswith(("helo=", "ehlo=")):
             facts.claimed = word[5:]
+            expects_claim = not facts.claimed  # a literal stands in a token of its own
         elif "=" not in word and facts.add_address(word):
             _named(facts, before)
         elif "/" in word and address(word.partition("/")[0]) is not None:
