@@ -6,7 +6,7 @@ Promises
   is not tried again with that host for a while; REQUIRE and VERIFY fail with TLS. What became of the certificate stands
   in the Connection, whatever was asked; below VERIFY a chain that leads nowhere costs one further connection.
 - Where the Demand names credentials no mail goes without a login, and no password without TLS unless its row says so;
-  what a host answers to AUTH, 535 included, makes the mail wait.
+  what a host answers to AUTH, 535 included, makes the mail wait, and is not asked for again for a while.
 - A host that answers EHLO with our own name is us: the mail would loop (RFC 5321 6.3).
 - The result is a Connection or an Outcome, never a PeerError; a machine short of descriptors is an Outcome of QUEUE.
 """
@@ -86,6 +86,7 @@ class Dialer:
         """A reload: connections opened from now on. One being opened may still ask for authorities there were."""
         self._hello = hello
         self._accounts = accounts
+        self.health.forget_logins()
         self._verifying = {**self._verifying, **verifying}
 
     def open(self, place: Place, demand: Demand, settings: Delivery, *, exempt: bool) -> Connection | Outcome:
@@ -94,6 +95,10 @@ class Dialer:
         if reason:
             words = f"{place.name} has the address {place.address}: {reason}"
             return self._outcome(Phase.CONNECT, Reply(550, "5.4.4", (words,)), place)
+        if demand.credentials:
+            said = self.health.refusal_of_login(place, demand.credentials, self._now())
+            if said is not None:
+                return self._outcome(Phase.AUTH, said, place)
         try:
             while True:  # three times at most: certificate checked, not checked, no TLS
                 try:
@@ -191,6 +196,9 @@ class Dialer:
         except PeerError as error:
             raise _Refused(client.phase, error) from None
         if client.refusal is not None and client.state is not State.READY:
+            said = client.refusal[1]
+            if said.code != 421:  # which speaks of the host, not of the account
+                self.health.login_refused(connection.place, connection.demand.credentials, said, self._now())
             raise _Refused(*client.refusal)
 
     def _secure(self, connection: Connection, demand: Demand, settings: Delivery, level: TlsLevel) -> None:

@@ -11,6 +11,7 @@ Pure: every decision is a function of (hosts, memory, now). Promises
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Host
 
 MAX_ADDRESSES = 5  # per attempt: Postfix's smtp_mx_address_limit and Exim's hosts_max_try
@@ -18,6 +19,8 @@ REST_FIRST = 60.0  # seconds an address rests after its first failure; doubled b
 REST_MOST = 900.0
 PLAIN_FOR = 600.0  # seconds a host whose TLS handshakes fail is spared them, where TLS is opportunistic
 UNTRUSTED_FOR = 6 * 3600.0  # seconds until a bad certificate is looked at again: that costs a connection
+LOGIN_REST = 300.0  # seconds a refused login is not tried again: each message would cost the account a failure, and
+# smart hosts lock accounts that have too many
 _REMEMBERED = 65536  # addresses; what is over is forgotten, oldest first
 
 
@@ -38,13 +41,14 @@ class Place(NamedTuple):
 class Health:
     """What a worker remembers of addresses and families. Bounded; forgetting costs an attempt at most."""
 
-    __slots__ = ("_family_down", "_plain", "_resting", "_untrusted")
+    __slots__ = ("_family_down", "_logins", "_plain", "_resting", "_untrusted")
 
     def __init__(self) -> None:
         self._resting: dict[tuple[str, int], tuple[int, float]] = {}  # failures in a row, rests until
         self._plain: dict[tuple[str, int], float] = {}
         self._untrusted: dict[tuple[str, int], tuple[str, float]] = {}  # why, until when
         self._family_down = {4: 0.0, 6: 0.0}
+        self._logins: dict[tuple[str, str, int], tuple[Reply, float]] = {}  # what was said, when
 
     def failed(self, place: Place, now: float) -> None:
         """The host could not be reached, or would not talk."""
@@ -85,6 +89,25 @@ class Health:
             return ""
         why, until = self._untrusted.get((place.address, place.port), ("", 0.0))
         return why if until > now else ""
+
+    def login_refused(self, place: Place, credentials: str, said: Reply, now: float) -> None:
+        """The host would not let us log in with these credentials."""
+        if len(self._logins) >= _REMEMBERED:
+            del self._logins[next(iter(self._logins))]
+        self._logins[(credentials, place.address, place.port)] = (said, now)
+
+    def refusal_of_login(self, place: Place, credentials: str, now: float) -> Reply | None:
+        """What it said a short while ago; None where it may be asked."""
+        found = self._logins.get((credentials, place.address, place.port)) if self._logins else None
+        if found is None or now - found[1] >= LOGIN_REST:
+            return None
+        said, at = found
+        when = f" (said {now - at:.0f} s ago, not asked again for {LOGIN_REST - (now - at):.0f} s)"
+        return Reply(said.code, said.enhanced, (*said.lines[:-1], said.lines[-1] + when))
+
+    def forget_logins(self) -> None:
+        """The credentials may be others now."""
+        self._logins.clear()
 
     def rests_until(self, place: Place) -> float:
         """0.0 for an address nothing bad is known of."""

@@ -11,6 +11,7 @@ from fastrelay.config import Credentials, Delivery
 from fastrelay.delivery import tls_policy
 from fastrelay.delivery.accounts import Account, accounts
 from fastrelay.delivery.connection import Connection
+from fastrelay.delivery.hosts import LOGIN_REST
 from fastrelay.errors import ConfigError, PeerTimeout
 from fastrelay.mail.outcome import Deferred, Outcome, Phase, Scope
 from fastrelay.mail.route import Route, RouteKind, TlsLevel
@@ -108,6 +109,27 @@ def test_a_refusal_makes_the_mail_wait_with_the_peers_words(said: bytes, code: i
     outcome = deferred(result)
     assert (outcome.phase, outcome.scope, outcome.reply.code) == (Phase.AUTH, Scope.HOST, code)
     assert road.balance == (0, 0, 0) and road.wire.links[0].told[-1] == "QUIT"
+
+
+def test_a_refused_login_is_not_tried_with_every_message() -> None:
+    """Smart hosts lock accounts."""
+    road = ShortRoad(ACCOUNTS)
+    road.wire.hosts["192.0.2.1"] = [host_with("AUTH PLAIN", auth=NO)]
+    carrier, way = road.carrier(), road.way(credentials="hub")
+    for seconds in (0.0, 60.0, LOGIN_REST - 61.0):
+        road.clock.mono += seconds
+        (outcome,) = road.send(carrier, way)
+        assert (outcome.phase, outcome.reply.code) == (Phase.AUTH, 535) and isinstance(outcome, Deferred)
+    assert outcome.reply.text == "bad credentials (said 299 s ago, not asked again for 1 s)"
+    assert len(road.wire.links) == 1
+    other = road.way(credentials="other")
+    assert not isinstance(road.pool.lease(other.demand, other.route, road.clock.now(), tried=set()), Connection)
+    assert len(road.wire.links) == 2
+    road.wire.hosts["192.0.2.1"] = [host_with("AUTH PLAIN")]
+    road.clock.mono += 1.0
+    (outcome,) = road.send(carrier, way)
+    assert outcome.reply.code == 250
+    carrier.close()
 
 
 def test_a_refusal_by_every_host_is_no_bounce_either() -> None:
