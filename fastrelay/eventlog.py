@@ -134,7 +134,7 @@ class EventLog:
         self._path = _path_of(log)
         self._fd = open_events(log)
         self._opened = bool(self._path)
-        self._events = LineWriter(self._fd, BUFFER, self._dropped_line, self._failed)
+        self._events = LineWriter(self._fd, BUFFER, self._dropped_line, self._failed, self._recovered)
         self._notes = LineWriter(2, NOTES, lambda count: b"(%d lines lost)\n" % count)
 
     def start(self) -> None:
@@ -211,8 +211,15 @@ class EventLog:
         return line_of("EventLogDropped", {"count": count, "source": self.name}, self._wall())
 
     def _failed(self, error: OSError) -> None:
-        where = self._path or "stdout"
-        os.write(2, f"error {self.name}: event log {where}: {error.strerror}; trying again\n".encode())
+        self._tell(f"{error.strerror}; trying again")
+
+    def _recovered(self) -> None:
+        self._tell("lines are written again")
+
+    def _tell(self, what: str) -> None:
+        """In the writer's thread, which must not touch the notes'."""
+        with contextlib.suppress(OSError):  # stderr is gone too
+            os.write(2, f"error {self.name}: event log {self._path or 'stdout'}: {what}\n".encode())
 
 
 def open_events(log: Log) -> int:

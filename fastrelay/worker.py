@@ -211,6 +211,7 @@ class Worker:
             balance=self._balance,
             memory=self._memory_share,
             look_up=lambda client: verified_name(self.resolver, client),
+            give_up=self.pool.close_idle,
             logins=self.logins,
             judge=self.jury.consider if listener.judge_received else None,
         )

@@ -93,6 +93,12 @@ class AdminSockets:
             self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
             self._again = now + AGAIN
 
+    def restore(self) -> None:
+        """runtime_dir was removed: admin.sock stands in it again. MachineShort or ConfigError when it cannot."""
+        fresh = sockets.bind(self._files[0], self._identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
+        self.api.close()
+        self.api = fresh
+
     @property
     def handed(self) -> dict[str, int]:
         """For the next master: by address as configured."""

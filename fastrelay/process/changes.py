@@ -14,11 +14,12 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from fastrelay.config import Config
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.process import cpus, hatch, orders, sockets, upgrade
-from fastrelay.process.announce import announce
+from fastrelay.process.announce import announce, reason
 from fastrelay.process.children import Child, Kind, Phase
 from fastrelay.process.handover import Handover, Link
 from fastrelay.process.hatch import Hatch
@@ -30,6 +31,8 @@ from fastrelay.process.staff import Staff
 from fastrelay.process.upgrade import Upgrade
 
 Reread = Callable[[], Config]
+
+AGAIN: Final = 10.0  # seconds between two attempts to make runtime_dir again
 
 
 class Changes:
@@ -63,6 +66,7 @@ class Changes:
         self._predecessor = 0 if handed is None else handed.master
         self._strangers = False  # children of another master may have left rows
         self._said_ready = False
+        self._restore_at = 0.0
         self._suspects = suspects
         self.in_charge = handed is None
         self.news = True  # the house has a master who has not told so yet
@@ -176,6 +180,33 @@ class Changes:
             self._begin_upgrade(now)
         if self._strangers:
             self._strangers = self._staff.bury()
+        if self.in_charge and now >= self._restore_at and not self._premises.is_there:
+            self._restore(now)
+
+    def _restore(self, now: float) -> None:
+        """Somebody removed runtime_dir. Sockets and the metrics' files cannot be put back, so whoever has some there is
+        replaced in order; connections wait meanwhile."""
+        staff, path = self._staff, self._premises.runtime_dir
+        try:
+            self._premises.restore()
+            if self._hatch is not None:
+                self._hatch.close()
+            self._hatch_socket = hatch.listen(staff.config)
+            self._open_hatch()
+            if staff.admin_sockets is not None:
+                staff.admin_sockets.restore()
+        except (FastrelayError, OSError) as error:
+            if not self._restore_at:
+                announce(f"{path} is gone and cannot be made again: {reason(error)}; trying again every {AGAIN:g} s")
+            self._restore_at = now + AGAIN
+            return
+        self._restore_at = 0.0
+        announce(f"{path} was removed: made again, and every worker is replaced, in order; counters begin at zero")
+        wanted = [post for post in staff.workers if post.wanted]
+        for post in wanted:
+            staff.retire(post, now)
+        staff.add_posts(len(wanted), admin=False)
+        staff.replace_admin(now)
 
     def _answer(self, word: str, code: int, lines: Sequence[str]) -> None:
         if self._hatch is not None:

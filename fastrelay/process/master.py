@@ -183,7 +183,10 @@ class Master:
                 self._exit = self._exit or (code if code > 0 else EXIT_SOFTWARE)
                 announce(told)
                 return
-        announce(f"{told}; replaced {f'in {pause:g} s' if pause else 'at once'}")
+        told += f"; replaced {f'in {pause:g} s' if pause else 'at once'}"
+        if code == -signal.SIGKILL and child.phase is not Phase.KILLED:
+            told += "; not by us: see the kernel's log, memory may have run out"
+        announce(told)
 
     # -- managing -------------------------------------------------------------------------------------------------
 

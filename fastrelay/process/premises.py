@@ -31,7 +31,7 @@ class Premises:
         runtime_dir: Path,
         spool: Path,
         identity: Identity,
-        locks: tuple[PidLock, ...],
+        locks: tuple[PidLock, PidLock],
         handover: Handover | None = None,
     ) -> None:
         self.runtime_dir = runtime_dir
@@ -78,6 +78,19 @@ class Premises:
         locks = (PidLock(runtime_dir / PID_FILE, handed.locks[0]), PidLock(spool / SPOOL_LOCK, handed.locks[1]))
         metrics.open_directory(runtime_dir, wipe=False)
         return cls(runtime_dir, spool, identity, locks, handed)
+
+    @property
+    def is_there(self) -> bool:
+        """runtime_dir stands, with our pid file in it."""
+        return os.path.exists(self.runtime_dir / PID_FILE)
+
+    def restore(self) -> None:
+        """Somebody removed runtime_dir, or the pid file: as at the start. MachineShort when it cannot be made."""
+        own_directory(self.runtime_dir, self.identity, 0o755)
+        fresh = PidLock.take(self.runtime_dir / PID_FILE, say=announce)
+        self._locks[0].leave()
+        self._locks = (fresh, self._locks[1])
+        own_directory(metrics.open_directory(self.runtime_dir, wipe=False), self.identity, 0o755)
 
     @property
     def lock_fds(self) -> tuple[int, ...]:

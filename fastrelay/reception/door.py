@@ -31,6 +31,7 @@ from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
 
 PATIENCE = 2.0  # seconds a new connection waits for the ledger's lock or a rate before it is turned away
+CALM = 2.5  # seconds without a missing descriptor until it is over: the listener tries again after one
 REST = 0.05  # seconds between two questions while others are to accept
 _LAST_WORDS = 2.0  # seconds after the drain's end in which cut sessions say their 421
 
@@ -49,11 +50,15 @@ def _none() -> float:
     return 0.0
 
 
+def _nothing() -> None:
+    """Nothing can be spared."""
+
+
 class Door:
     """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
     look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
     logins: who may log in, where the policy offers that. judge(ident, prefix, content) hears of each accepted message
-    and never waits."""
+    and never waits. give_up() is called when no descriptor is left: close what can be spared. Never waits."""
 
     def __init__(
         self,
@@ -70,7 +75,10 @@ class Door:
         look_up: Callable[[str], str] | None = None,
         logins: Logins | None = None,
         judge: Callable[[bytes, bytes, object], None] | None = None,
+        give_up: Callable[[], object] = _nothing,
     ) -> None:
+        self._give_up = give_up
+        self._short_at = 0.0  # when a descriptor was last missing; 0.0: none is
         callers = Callers(look_up) if look_up is not None else None
         self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge)
         self._ledger = ledger
@@ -155,6 +163,9 @@ class Door:
         desk = self._desk
         if desk.tls is not None and self._stand is _Stand.OPEN:
             desk.tls.look(clock.now())
+        if self._short_at and clock.now() - self._short_at > CALM:
+            self._short_at = 0.0
+            desk.log.say("info", f"listener {desk.policy.name}: connections are accepted again")
         key, limit = desk.policy.total
         taken, most = self._ledger.total(key), limit.count or 1
         memory = self._memory()
@@ -205,11 +216,15 @@ class Door:
             listener.pause()
 
     def _descriptors_short(self, code: int) -> None:
-        self._desk.log.say(
-            "error",
-            f"listener {self._desk.policy.name}: {os.strerror(code)}: accepting rests for a second; "
-            f"raise LimitNOFILE or lower max_connections",
-        )
+        """Again and again while it lasts; told once."""
+        if not self._short_at:
+            self._desk.log.say(
+                "error",
+                f"listener {self._desk.policy.name}: {os.strerror(code).lower()}: connections wait until some have "
+                f"ended; raise LimitNOFILE or lower max_connections",
+            )
+        self._short_at = clock.now()
+        self._give_up()
 
     # -- a connection ---------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import os
 import select
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -38,9 +39,11 @@ class LineWriter:
         "_gathered",
         "_limit",
         "_on_error",
+        "_on_recovery",
         "_queue",
         "_queued",
         "_summary",
+        "_turns",
         "_unsaid",
         "_writer_thread",
         "_written",
@@ -53,11 +56,14 @@ class LineWriter:
         limit: int,
         summary: Callable[[int], bytes],
         on_error: Callable[[OSError], None] = lambda error: None,
+        on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self._fd = fd
         self._limit = limit
         self._summary = summary
         self._on_error = on_error  # called in the thread, once per row of failures
+        self._on_recovery = on_recovery  # likewise, behind the first write that goes well again
+        self._turns: deque[tuple[int, Callable[[int], object]]] = deque()
         self._gathered = bytearray()
         self._alarm: tasks.Alarm | None = None
         self._queue: SimpleQueue[bytes | Callable[[], None] | None] = SimpleQueue()
@@ -104,18 +110,22 @@ class LineWriter:
             self._gathered.clear()
 
     def redirect(self, fd: int, done: Callable[[int], object]) -> None:
-        """What is put from now on goes to `fd`. done(the one before) is called once nothing goes there any more, in the
-        thread; both stay the caller's."""
+        """What is put from now on goes to `fd`, and so does what the one before does not take. done(the one before) is
+        called once nothing goes there any more, in the thread; both stay the caller's."""
+        if self._writer_thread is not None:
+            self.flush()
+        self._turns.append((fd, done))
+        if self._writer_thread is None:
+            self._turn()
+        else:
+            self._queue.put(self._turn)
 
-        def turn() -> None:
+    def _turn(self) -> None:
+        """Go over to the descriptor last named, where that has not been done."""
+        while self._turns:
+            fd, done = self._turns.popleft()
             old, self._fd = self._fd, fd
             done(old)
-
-        if self._writer_thread is None:
-            turn()
-        else:
-            self.flush()
-            self._queue.put(turn)
 
     def close(self, seconds: float) -> bool:
         """Write what is left, for at most `seconds` (blocks the thread it is called on). True: everything is out."""
@@ -165,8 +175,11 @@ class LineWriter:
             self._write(octets)
             self._written += len(octets)
 
+    def _chunk(self) -> int:
+        return FILE_WRITE if stat.S_ISREG(os.fstat(self._fd).st_mode) else PIPE_WRITE
+
     def _write(self, octets: bytes) -> None:
-        chunk = FILE_WRITE if stat.S_ISREG(os.fstat(self._fd).st_mode) else PIPE_WRITE
+        chunk = self._chunk()
         start, torn, failing = 0, False, False
         while start < len(octets):
             end = octets.rfind(b"\n", start, start + chunk) + 1
@@ -179,9 +192,17 @@ class LineWriter:
                     self._on_error(error)
                 if self._closing.wait(RETRY):
                     return
+                if self._turns:
+                    self._turn()
+                    if self._fd < 0:
+                        return  # nobody wants them any more
+                    chunk, torn = self._chunk(), False
                 continue
+            if failing:
+                failing = False
+                self._on_recovery()
             if done == len(piece):
-                start, torn, failing = end, False, False
+                start, torn = end, False
             elif done > 0:
                 whole = octets.rfind(b"\n", start, start + done) + 1
                 torn = whole != start + done

@@ -6,6 +6,7 @@ The workers are real in all that concerns the house (row, ledger, life pipe, sig
 in what they do: greet with their slot and keep the connection until the peer closes it.
 """
 
+import errno
 import os
 import select
 import signal
@@ -280,8 +281,21 @@ def admin(seat: Seat) -> int:
 ADMINS = {"admin": admin, "run_admin": run_admin}
 
 
+def without_forks(marker: Path) -> None:
+    """While the file is there the machine has no process left."""
+    fork = os.fork
+
+    def refused() -> int:
+        if marker.exists():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = refused
+
+
 def main() -> int:
     config = load(sys.argv[1])
+    without_forks(Path(config.spool.path, "no-forks"))
     said = Path(config.spool.path, "behaviour")
     run_worker = globals()[said.read_text() if said.exists() else sys.argv[2]]
     patience = float(os.environ.get("HOUSE_PATIENCE", "60"))

@@ -126,6 +126,25 @@ def test_more_and_fewer_workers(house: Callable[..., House]) -> None:
     assert one.end(signal.SIGTERM) == 0
 
 
+def test_a_machine_without_processes_is_asked_again(house: Callable[..., House]) -> None:
+    """For a worker as well as for a new program, which then changes nothing."""
+    one = house().ready()
+    marker = one.folder / "spool" / "no-forks"
+    marker.touch()
+    _, _, victim = one.call()
+    os.kill(victim, signal.SIGKILL)
+    one.expect("cannot start worker .: Resource temporarily unavailable; trying again in 2 s")
+    one.process.send_signal(signal.SIGUSR2)
+    one.expect("upgrade refused: cannot start the new program: Resource temporarily unavailable: nothing was changed")
+    marker.unlink()
+    calls = [one.call()]
+    while len({pid for _, _, pid in calls} - {victim}) < 2:
+        calls.append(one.call())
+    for sock, _, _ in calls:
+        sock.close()
+    assert one.end(signal.SIGTERM) == 0
+
+
 def test_a_second_start_says_who_is_there(house: Callable[..., House]) -> None:
     first = house().ready()
     second = house()

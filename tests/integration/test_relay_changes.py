@@ -49,7 +49,8 @@ def listens(port: int) -> bool:
 
 
 def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., RelayProcess]) -> None:
-    """Takes 8 s, five of them traffic: connections come at a fixed rate through a reload, a worker more, one less, and an upgrade."""
+    """Takes 8 s, five of them traffic: connections come at a fixed rate through a reload, a worker more, one less, and
+    an upgrade."""
     port = debian.free_port()
     one = relay(next_hop=f"127.0.0.1:{port}", workers=2).start()
     old = one.pid

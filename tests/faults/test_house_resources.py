@@ -1,0 +1,116 @@
+"""What the machine may run out of, or somebody may take away, under a relay that goes on: each fault ends in a line
+that names it, and in a house that is whole again. One house for all of it, with two workers."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import smtplib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers import debian
+from tests.peers.mailbox import Mailbox
+from tests.peers.relay_process import RelayProcess
+
+
+class Relay(RelayProcess):
+    """With its next hop, and what it has said since a moment."""
+
+    def __init__(self, folder: Path, box: Mailbox) -> None:
+        super().__init__(folder, next_hop=f"127.0.0.1:{box.port}", workers=2, delivery=["connections = 20"])
+        self.box = box
+        self.sent = 0
+
+    def send(self) -> None:
+        """A message, all the way."""
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
+            client.sendmail("a@x.example", f"{self.sent}@x.example", "Subject: x\r\n\r\nx\r\n")
+        self.sent += 1
+        self.box.wait(self.sent)
+
+    def told(self, since: int, what: str) -> str:
+        """Until it says so: the line."""
+        debian.wait_until(lambda: re.search(what, self.said()[since:]), 30, f"{what}; it said:\n{self.said()[since:]}")
+        found = re.search(f".*{what}.*", self.said()[since:])
+        assert found
+        return found[0]
+
+    def change(self, old: str, new: str) -> None:
+        self.config.write_text(self.config.read_text().replace(old, new))
+        assert self.command("reload").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    with Mailbox() as box:
+        one = Relay(tmp_path_factory.mktemp("house"), box)
+        try:
+            one.start()
+            yield one
+            assert one.stop() == 0
+            assert not any(orphans for _, orphans in one.audits())
+        finally:
+            one.kill()
+
+
+def test_descriptors_run_out(relay: Relay) -> None:
+    """Idle connections to peers are given up, clients wait, and are served once there is room."""
+    relay.send()
+    since, workers = len(relay.said()), relay.workers()
+    before = resource.prlimit(workers[0], resource.RLIMIT_NOFILE)
+    for pid in workers:
+        few = len(os.listdir(f"/proc/{pid}/fd")) + 5
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, before[1]))
+    clients = [socket.create_connection(("127.0.0.1", relay.port), timeout=30) for _ in range(30)]
+    relay.told(since, "too many open files: connections wait until some have ended; raise LimitNOFILE")
+    idle = 'fastrelay_connections{direction="out",state="idle"} 0.0'
+    debian.wait_until(lambda: idle in relay.page("/metrics"), 30, "idle connections to be given up")
+    for client in clients:  # the last ones have waited in the kernel until the first had gone
+        assert client.recv(100).startswith(b"220")
+        client.close()
+    assert len(re.findall("too many open files", relay.said()[since:])) <= 2, "told once by each worker"
+    relay.told(since, "connections are accepted again")
+    for pid in workers:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    relay.send()
+    assert relay.workers() == workers
+
+
+def test_the_event_log_is_full(relay: Relay) -> None:
+    """Mail goes on; the lines wait, and are written where there is room."""
+    since, events = len(relay.said()), relay.events
+    relay.change(str(events), "/dev/full")
+    relay.send()
+    relay.told(since, "event log /dev/full: No space left on device; trying again")
+    already = len(list(relay.lines("Delivery")))
+    relay.change("/dev/full", str(events))
+    relay.told(since, "event log .*: lines are written again")
+    debian.wait_until(lambda: len(list(relay.lines("Delivery"))) == already + 1, 30, "the line that waited")
+
+
+def test_a_worker_is_killed_by_the_system(relay: Relay) -> None:
+    since, victim = len(relay.said()), relay.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    relay.told(
+        since, rf"process {victim}, slot \d\) was killed by SIGKILL; replaced .*see the kernel's log, memory may"
+    )
+    debian.wait_until(lambda: len({*relay.workers()} - {victim}) == 2, 30, "its successor")
+    relay.send()
+
+
+def test_the_runtime_directory_is_removed(relay: Relay) -> None:
+    since, run, before = len(relay.said()), relay.folder / "run", set(relay.workers())
+    master = relay.pid
+    shutil.rmtree(run)
+    relay.told(since, f"{run} was removed: made again, and every worker is replaced")
+    debian.wait_until(lambda: relay.command("status").returncode == 0, 30, "the API")
+    debian.wait_until(lambda: len(relay.workers()) == 2 and not before & {*relay.workers()}, 30, "new workers")
+    assert relay.pid == master
+    relay.send()
+    relay.wait_metric("fastrelay_messages_delivered_total", 1.0)
+    assert relay.command("reload").returncode == 0
