@@ -156,6 +156,7 @@ def test_each_line_has_its_reply_and_no_login_falls_from_the_sky(lines: list[byt
                 machine.refuse(LATER)
         replies = machine.take_output().split(b"\r\n")[:-1]
         ends = [one for one in replies if one[3:4] == b" "]
-        assert len(ends) == 1 or machine.state is State.CLOSED
-        assert (machine.state is State.AUTH) == ends[-1].startswith(b"334 ") or machine.state is State.CLOSED
+        if machine.state is not State.CLOSED:  # a talker that is not SMTP has no reply
+            assert len(ends) == 1
+            assert (machine.state is State.AUTH) == ends[-1].startswith(b"334 ")
         assert not machine.user or yes
