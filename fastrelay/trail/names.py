@@ -5,6 +5,7 @@ for a comparison that only has to tell neighbours from strangers. One of the gen
 counts as part of the suffix, which is right for all but a few registries.
 """
 
+from functools import lru_cache
 from typing import Final
 
 
@@ -50,6 +51,7 @@ _HOUSES: Final = {  # organisations whose servers hand to one another under diff
 _HOUSE_OF: Final = {org: house for house, orgs in _HOUSES.items() for org in orgs.split()}
 
 
+@lru_cache(1024)  # asked for the same names at every joint
 def organisation(name: str) -> str:
     """The registered domain of a host name; "" for names without one (unqualified, internal, literals)."""
     labels = name.split(".")

@@ -6,9 +6,13 @@ twice: a field of ten thousand opening parentheses costs what ten thousand lette
 """
 
 import enum
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
 
 MAX_DEPTH = 100  # of nested comments remembered; deeper ones are read as spaces. Real ones stop at 3
+
+_WORD_END: Final = re.compile(r'[ \t\r\n();\[,"<]')
+_MARKS: Final = re.compile(r'[()"]')
 
 
 class Kind(enum.Enum):
@@ -68,10 +72,8 @@ def _word_end(text: str, start: int) -> int:
         if 0 < end < start + 1000:
             return end + 1
         return start + 1
-    end, size = start + 1, len(text)
-    while end < size and text[end] not in ' \t\r\n();[,"<':
-        end += 1
-    return end
+    found = _WORD_END.search(text, start + 1)
+    return found.start() if found else len(text)
 
 
 def _partners(text: str) -> dict[int, int]:
@@ -81,7 +83,8 @@ def _partners(text: str) -> dict[int, int]:
     found: dict[int, int] = {}
     open_: list[int] = []
     quoted = False
-    for place, char in enumerate(text):
+    for mark in _MARKS.finditer(text):
+        char, place = mark[0], mark.start()
         if char == '"' and open_:
             quoted = not quoted
         elif char == "(" and len(open_) < MAX_DEPTH:
