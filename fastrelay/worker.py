@@ -198,8 +198,6 @@ class Worker:
 
     def _door(self, listener: configuration.Listener, sock: socket.socket, hostname: str) -> Door:
         shown = certificates.of_listener(listener, self.log.say)
-        for line in shown.complaints(clock.wall()) if shown is not None else ():
-            self.log.say("warning", line)
         return Door(
             Policy(listener, hostname),
             [sock],

@@ -56,7 +56,19 @@ class Certificates:
     """What a listener shows. context: for the next handshake. say(level, text) tells an operator; where: which
     listener, for messages. ConfigError when a file is missing, cannot be read or does not fit."""
 
-    __slots__ = ("_exact", "_next_look", "_pairs", "_say", "_seen", "_wanted", "_where", "_wildcards", "context")
+    __slots__ = (
+        "_exact",
+        "_next_look",
+        "_pairs",
+        "_say",
+        "_seen",
+        "_told_on",
+        "_wall",
+        "_wanted",
+        "_where",
+        "_wildcards",
+        "context",
+    )
 
     def __init__(
         self,
@@ -65,11 +77,14 @@ class Certificates:
         *,
         say: Callable[[str, str], object] = lambda level, text: None,
         where: str = "listener",
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._wanted = [(certificate, key, client_ca) for certificate, key in files]
         self._say = say
         self._where = where
+        self._wall = wall
         self._next_look = 0.0
+        self._told_on = 0  # day of the last complaints
         try:
             self._pairs = [Pair(*wanted) for wanted in self._wanted]
         except ConfigError as error:
@@ -78,18 +93,23 @@ class Certificates:
         self._settle()
 
     def complaints(self, wall: float) -> list[str]:
-        """What an operator should mend soon although it works: one line each."""
-        return [
-            f"{self._where}: certificate {pair.files[0]} expired on {_day(pair.certificate.not_after)}"
-            for pair in self._pairs
-            if pair.certificate.not_after <= wall
-        ]
+        """What an operator should mend soon although it works: certificates that have expired, or a tenth of their life
+        or less to go; one line each."""
+        lines = []
+        for pair in self._pairs:
+            one = pair.certificate
+            if wall >= one.not_after - (one.not_after - one.not_before) / 10:
+                word = "expired" if wall >= one.not_after else "expires"
+                lines.append(f"{self._where}: certificate {pair.files[0]} {word} on {_day(one.not_after)}")
+        return lines
 
     def look(self, now: float) -> None:
-        """Once a second or more rarely: have the files changed? `now`: monotonic. May read files, never waits else."""
+        """Once a second or more rarely: have the files changed? And at the first time on each day: complaints. `now`:
+        monotonic. May read files, never waits else."""
         if now < self._next_look:
             return
         self._next_look = now + LOOK
+        self._complain()
         changed = False
         for number, pair in enumerate(self._pairs):
             stamps = stamps_of(pair.files)
@@ -102,6 +122,14 @@ class Certificates:
         if changed:
             self._settle()
 
+    def _complain(self) -> None:
+        wall = self._wall()
+        day = int(wall // 86400)
+        if day != self._told_on:
+            self._told_on = day
+            for line in self.complaints(wall):
+                self._say("warning", line)
+
     def _replace(self, number: int, stamps: tuple[Stamp, ...]) -> bool:
         old = self._pairs[number]
         try:
@@ -113,8 +141,7 @@ class Certificates:
         self._pairs[number] = new
         until = _day(new.certificate.not_after)
         self._say("info", f"{self._where}: certificate {new.files[0]} loaded anew, valid until {until}")
-        for line in self.complaints(time.time()):
-            self._say("warning", line)
+        self._told_on = 0
         return True
 
     def _settle(self) -> None:

@@ -24,12 +24,13 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """names: dNSNames, case-folded. emails: rfc822Names. common_name: of the subject, "" without one. not_after: wall
-    seconds. sha256: of the whole, in hex."""
+    """names: dNSNames, case-folded. emails: rfc822Names. common_name: of the subject, "" without one. not_before,
+    not_after: wall seconds. sha256: of the whole, in hex."""
 
     names: tuple[str, ...]
     emails: tuple[str, ...]
     common_name: str
+    not_before: float
     not_after: float
     sha256: str
 
@@ -70,9 +71,9 @@ def _read(der: bytes) -> Certificate:
             names.append(value.decode("ascii", "replace").lower().rstrip("."))
         elif kind == _EMAIL:
             emails.append(value.decode("ascii", "replace"))
-    not_after = list(_parts(validity))[1]
+    not_before, not_after = [_instant(*when) for when in list(_parts(validity))[:2]]
     digest = hashlib.sha256(der).hexdigest()
-    return Certificate(tuple(names), tuple(emails), _common_name(subject), _instant(*not_after), digest)
+    return Certificate(tuple(names), tuple(emails), _common_name(subject), not_before, not_after, digest)
 
 
 def _parts(octets: bytes) -> Iterator[tuple[int, bytes]]:

@@ -126,12 +126,12 @@ def test_without_one_that_can_be_read_the_client_is_a_stranger(shown: bytes | No
 
 def test_names_of_every_kind_and_fingerprints_in_every_spelling() -> None:
     digits = "0f" * 32
-    one = Certificate(("mx.example",), ("anna@example.com",), "Anna", 0.0, digits)
+    one = Certificate(("mx.example",), ("anna@example.com",), "Anna", 0.0, 0.0, digits)
     colons = ":".join(["0F"] * 32)
     for wanted in ("MX.example", "Anna@Example.com", digits, colons, f"sha256:{colons}", f"SHA256:{digits}", "*"):
         assert CertificateOwners([wanted]).may_relay(one), wanted
     for wanted in ("Anna", "example", "", "1" * 64):  # the common name counts only where there is no other
         assert not CertificateOwners([wanted]).may_relay(one), wanted
-    assert CertificateOwners(["anna"]).may_relay(Certificate((), (), "Anna", 0.0, digits))
-    nameless = Certificate((), (), "", 0.0, digits)
+    assert CertificateOwners(["anna"]).may_relay(Certificate((), (), "Anna", 0.0, 0.0, digits))
+    nameless = Certificate((), (), "", 0.0, 0.0, digits)
     assert not CertificateOwners([]).may_relay(one) and not CertificateOwners([""]).may_relay(nameless)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,14 +27,21 @@ def files(*leaves: Leaf) -> list[tuple[str, str]]:
 
 def shaken(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None = None) -> ssl.SSLObject:
     """The client's end after a handshake in memory."""
+    return both(context, client, name)[0]
+
+
+def both(
+    context: ssl.SSLContext, client: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Both ends, the client's first."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = context.wrap_bio(to_server, to_client, server_side=True)
-    ours = client.wrap_bio(to_client, to_server, server_hostname=name)
+    ours = client.wrap_bio(to_client, to_server, server_hostname=name, session=session)
     for _ in range(4):
         for side in (ours, server):
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-    return ours
+    return ours, server
 
 
 def trusting(authority: Authority) -> ssl.SSLContext:
@@ -94,6 +102,28 @@ def test_tls_1_1_is_refused(here: Authority) -> None:
         shaken(Certificates(files(here.issue("relay.example"))).context, old)
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("name", ["relay.example", "b.example"])
+def test_a_client_that_comes_again_resumes_with_its_certificate(
+    here: Authority, name: str, version: ssl.TLSVersion
+) -> None:
+    leaves = files(here.issue("relay.example"), here.issue("b.example"))
+    certificates = Certificates(leaves, str(here.ca_file))
+    client, app = trusting(here), here.issue("app.example")
+    client.maximum_version = version
+    client.load_cert_chain(app.certificate, app.key)
+    session: ssl.SSLSession | None = None
+    for again in (False, True):
+        ours, server = both(certificates.context, client, name, session)
+        server.write(b"220 ")
+        assert ours.read(10) == b"220 "  # in TLS 1.3 the ticket comes with what is read
+        session = ours.session
+        shown = server.getpeercert()
+        assert (
+            ours.session_reused is again and shown is not None and shown["subjectAltName"] == (("DNS", "app.example"),)
+        )
+
+
 # -- what does not fit ------------------------------------------------------------------------------------------------
 
 
@@ -148,12 +178,25 @@ def test_one_file_may_hold_both(here: Authority, tmp_path: Path) -> None:
     assert shown_to(Certificates([(str(both), "")]), here, None) == "relay.example"
 
 
-def test_an_expired_one_works_and_is_told_of(here: Authority) -> None:
-    leaf = here.issue("old.example", expired=True)
-    certificates = Certificates(files(leaf), where="listener x")
-    (line,) = certificates.complaints(2e9)
-    assert line.startswith(f"listener x: certificate {leaf.certificate} expired on 20")
-    assert certificates.complaints(1e9) == []
+def test_an_expired_one_works_and_is_told_of_once_a_day(here: Authority) -> None:
+    leaf = here.issue("old.example")  # 31 days, of which 30 are left
+    told: list[str] = []
+    now = time.time()
+    wall = [now]
+    certificates = Certificates(
+        files(leaf), where="x", say=lambda *words: told.append(" ".join(words)), wall=lambda: wall[0]
+    )
+    days: dict[int, list[str]] = {}
+    for day in (0, 26, 27, 27, 29, 31, 31, 32):
+        wall[0] = now + day * 86400
+        for _ in range(3):
+            certificates.look(certificates._next_look)
+        days.setdefault(day, []).extend(told)
+        told.clear()
+    assert days[0] == days[26] == []
+    for day, word in ((27, "expires"), (29, "expires"), (31, "expired"), (32, "expired")):
+        (line,) = days[day]
+        assert line.startswith(f"warning x: certificate {leaf.certificate} {word} on 20"), day
 
 
 # -- replacing --------------------------------------------------------------------------------------------------------
@@ -244,5 +287,5 @@ def test_a_file_that_is_gone_and_comes_back(renewed: Renewed) -> None:
 
 def test_a_renewed_one_that_is_expired_is_told_of(renewed: Renewed, here: Authority) -> None:
     renewed.put("a", here.issue("late.example", expired=True))
-    renewed.look(2)
+    renewed.look(3)
     assert [line.split()[0] for line in renewed.lines] == ["info", "warning"]

@@ -59,7 +59,9 @@ def test_without_names() -> None:
 @pytest.mark.parametrize("year", [2031, 2049, 2050, 9999])  # from 2050 on GeneralizedTime
 def test_its_end(year: int) -> None:
     one = made("x", year=year)
-    assert read(der(one)).not_after == one.not_valid_after_utc.timestamp()
+    found = read(der(one))
+    assert found.not_after == one.not_valid_after_utc.timestamp()
+    assert found.not_before == one.not_valid_before_utc.timestamp()
 
 
 def test_the_leaf_of_a_chain_is_its_first(authority: Authority) -> None:
