@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fastrelay import eventlog
 from fastrelay.config import Log
 from fastrelay.errors import MisuseError
-from fastrelay.eventlog import EventLog, line_of, response
+from fastrelay.eventlog import EventLog, line_of, open_events, response
 from fastrelay.mail.ident import IdentSource
 from fastrelay.mail.reply import reply
 from fastrelay.metrics import Counts
@@ -157,6 +157,26 @@ def test_rotation_that_fails_keeps_the_old_file(tmp_path: Path, capfd: pytest.Ca
     log.close()
     assert json.loads((tmp_path / "gone/events.log").read_text())["number"] == 1
     assert "is kept" in capfd.readouterr().err
+
+
+def test_a_reload_moves_the_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = Log(events=str(tmp_path / "first")), Log(events=str(tmp_path / "second"), level="error")
+    log = EventLog(first)
+
+    def renew(to: Log) -> None:
+        log.renew(to, open_events(to))
+        log.write("Delivery", to=to.events)
+
+    for to in (first, second, Log(), Log(events="none"), first):
+        renew(to)
+        log.say("info", f"level {to.level}")
+    log.close()
+    for one in (first, second):
+        assert {json.loads(line)["to"] for line in Path(one.events).read_text().splitlines()} == {one.events}
+    seen = capfd.readouterr()
+    assert json.loads(seen.out)["to"] == "stdout"
+    assert len(seen.err.splitlines()) == 4, "second wants errors alone"
+    os.fstat(1)
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

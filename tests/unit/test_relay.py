@@ -291,6 +291,23 @@ def test_a_domain_that_moved_takes_its_items_along() -> None:
     assert house.spool.ended[ident].version == 1
 
 
+def test_after_a_reload_no_route_from_before_is_used() -> None:
+    """Nor by what stood in its lane already; and the router is asked again where it knows nothing yet."""
+    house = House()
+    house.cached["d.test"] = a_route("d.test")
+    ident = house.accept("x@d.test")
+    house.cached.clear()
+    house.on_route = lambda domain: a_route(domain, "elsewhere")
+    house.relay.renew()
+    until(lambda: not house.spool.messages)
+    assert house.asked == ["d.test"]
+    assert house.log.events[-1]["site"] == "elsewhere" and house.log.events[-1]["num_attempts"] == 1
+    assert house.spool.ended[ident].version == 1
+    house.accept("y@d.test")
+    until(lambda: not house.spool.messages)
+    assert house.asked == ["d.test"], "the new one is kept"
+
+
 def test_a_domain_that_went_is_settled_with_what_the_router_says() -> None:
     house = House()
     house.cached["d.test"] = a_route("d.test", expires=house.clock.mono + 5.0)

@@ -278,3 +278,23 @@ def test_explain_tells_the_way() -> None:
     assert {one.source for one in walk.asked} == {"servers"}
     assert any("10.0.0.1" in note for note in walk.notes)
     assert made.route_cached("a.test", 1000.0) is None
+
+
+def test_a_reload_decides_anew_and_a_decision_from_before_is_not_kept() -> None:
+    rows = {("d.test", "MX"): ["10 a.d.test"], ("a.d.test", "A"): ["1.1.1.1"]}
+    one, table = router(rows)
+    before = one.route("d.test")
+    renewed = config.parse("[[site]]\nname = 'mine'\ndomain = ['d.test']\n")
+
+    def in_the_middle(questions: Iterable[tuple[str, str]]) -> list[Answer]:
+        one.renew(renewed, cast(Resolver, table))
+        del table.query_all  # type: ignore[method-assign]
+        return table.query_all(questions)
+
+    table.query_all = in_the_middle  # type: ignore[method-assign]
+    one.forget()
+    one.route("d.test")  # begun before the reload
+    assert one.route_cached("d.test", table.time) is None
+    after = one.route("d.test")
+    assert isinstance(before, Route) and isinstance(after, Route)
+    assert before.site != "mine" and after.site == "mine"

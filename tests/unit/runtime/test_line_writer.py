@@ -1,6 +1,7 @@
 """Whole lines from a native thread: bounds, summaries, torn writes, errors that pass."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +143,33 @@ def test_close_does_not_wait_for_a_disk_that_stays_full(monkeypatch: pytest.Monk
     thread.join(5.0)
     assert not thread.is_alive()
     os.close(full)
+
+
+def test_what_one_descriptor_does_not_take_goes_to_the_next(tmp_path: Path) -> None:
+    errors: list[OSError] = []
+    gone: list[int] = []
+    failed, well, moved = threading.Event(), threading.Event(), threading.Event()
+    full = os.open("/dev/full", os.O_WRONLY)
+    out = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def fails(error: OSError) -> None:
+        errors.append(error)
+        failed.set()
+
+    def done(fd: int) -> None:
+        gone.append(fd)
+        moved.set()
+
+    writer = LineWriter(full, 10_000, summary, fails, well.set)
+    writer.start()
+    writer.put(b"one\n")
+    writer.flush()
+    assert failed.wait(10)
+    writer.redirect(out, done)
+    writer.put(b"two\n")
+    writer.flush()
+    assert moved.wait(10) and well.wait(10)
+    assert writer.close(10) and gone == [full] and len(errors) == 1
+    assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
+    os.close(full)
+    os.close(out)

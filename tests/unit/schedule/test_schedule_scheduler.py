@@ -109,6 +109,16 @@ def test_a_new_message_is_routed_enters_its_lane_and_is_picked_in_order() -> Non
     assert len(house.s) == 0 and house.s.walk() == (0, 0, 0, 0, 0, 0)
 
 
+def test_a_reload_puts_every_window_under_its_new_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    lane = house.s.lane("s")
+    assert lane.window.limit == 10
+    for limit in (17, 1):
+        monkeypatch.setattr(Settings, "connections", limit)
+        house.s.renew(0.0)
+        assert lane.window.limit == limit >= lane.window.size
+
+
 def test_a_walk_at_once_overtakes_the_patrol_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes: list[BaseException] = []
     monkeypatch.setattr(tasks, "on_crash", lambda name, error: crashes.append(error))
