@@ -23,6 +23,7 @@ from fastrelay.process.suspensions import Suspension, checked
 
 ROOT = "/api/v1/"
 LIMIT = 1000
+FEWEST = 20  # rows a slot is asked for; mail spreads evenly, so a page is made of a share from each: none for nothing
 VERBS = ("retry", "hold", "release", "bounce", "remove")
 _STATUS = {64: 400, 75: 503}  # sysexits -> HTTP; everything else is 500
 
@@ -30,6 +31,7 @@ _STATUS = {64: 400, 75: 503}  # sysexits -> HTTP; everything else is 500
 class Slots(Protocol):
     """Asks every slot (fanout.py)."""
 
+    def slots(self) -> list[int]: ...
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]: ...
 
 
@@ -155,7 +157,8 @@ class Api:
         query = dict(ask.query)
         limit = _number(query.pop("limit", str(LIMIT)), "limit")
         limit = int(min(max(limit, 1), LIMIT))
-        wanted = {"verb": "list", "after": query.pop("after", ""), "limit": limit, "select": selector(query)}
+        share = max(-(-limit // max(len(self._slots.slots()), 1)), min(limit, FEWEST))
+        wanted = {"verb": "list", "after": query.pop("after", ""), "limit": share, "select": selector(query)}
         answers, missing = self._slots.ask_all(wanted)
         return _merged(answers, missing, merge.lists(answers, limit))
 

@@ -17,7 +17,8 @@ from fastrelay.config import Config
 from fastrelay.errors import MachineShort, MisuseError, PeerClosed, PeerError
 from fastrelay.process.admin_sockets import api_path
 
-PATIENCE = 30.0  # seconds: a slot answers within 2 per page, and a changing verb may take many pages
+PATIENCE = 30.0  # seconds: a slot answers within 2
+LONG = 600.0  # seconds for what the relay does page by page: sums and changes over millions of messages
 _READ = 256 * 1024
 _NO_SUCH = 404
 
@@ -44,17 +45,18 @@ class Api:
     def get(self, path: str, query: dict[str, str] | None = None) -> dict[str, Any] | None:
         """A page under /api/v1/."""
         words = "&".join(f"{key}={_quoted(value)}" for key, value in (query or {}).items())
-        return self._ask("GET", f"/api/v1/{path}{'?' if words else ''}{words}", b"")
+        patience = LONG if path == "queue/summary" else PATIENCE
+        return self._ask("GET", f"/api/v1/{path}{'?' if words else ''}{words}", b"", patience)
 
     def post(self, path: str, body: object) -> dict[str, Any] | None:
         """A changing verb."""
-        return self._ask("POST", f"/api/v1/{path}", msgspec.json.encode(body))
+        return self._ask("POST", f"/api/v1/{path}", msgspec.json.encode(body), LONG)
 
-    def _ask(self, method: str, target: str, body: bytes) -> dict[str, Any] | None:
+    def _ask(self, method: str, target: str, body: bytes, patience: float) -> dict[str, Any] | None:
         head = (
             f"{method} {target} HTTP/1.1\r\nHost: fastrelay\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        octets = self._exchange(head.encode() + body)
+        octets = self._exchange(head.encode() + body, patience)
         top, _, rest = octets.partition(b"\r\n\r\n")
         status = top[9:12]
         if not top.startswith(b"HTTP/1.1 ") or not status.isdigit():
@@ -70,15 +72,16 @@ class Api:
             raise MisuseError(text) if int(status) < 500 else MachineShort(text)
         return answer
 
-    def _exchange(self, request: bytes) -> bytes:
+    def _exchange(self, request: bytes, patience: float) -> bytes:
         with self._dial() as sock:
+            sock.settimeout(patience)
             try:
                 sock.sendall(request)
                 octets = bytearray()
                 while piece := sock.recv(_READ):
                     octets += piece
             except TimeoutError:
-                raise MachineShort(f"the relay has not answered for {PATIENCE:g} s; try again") from None
+                raise MachineShort(f"the relay has not answered for {patience:g} s; try again") from None
             except OSError as error:
                 raise MachineShort(f"the relay hung up ({error.strerror}); try again") from None
         return bytes(octets)

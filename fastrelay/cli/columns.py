@@ -29,7 +29,7 @@ def lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def clean(text: str) -> str:
     """Text of strangers without anything that could steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def span(seconds: float) -> str:

@@ -1,13 +1,15 @@
 """What the verbs answer with: a row of the queue, everything about one message, the sums over many. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from fastrelay.control.request import Found, SiteOf
+from fastrelay.control.request import Found, Select, SiteOf
 from fastrelay.mail import ident as idents
+from fastrelay.mail.ident import born
 from fastrelay.mail.state import Status, Waiting
+from fastrelay.schedule.item import Item, Place
 
 DOMAINS = 1000  # domains told apart in one summary answer; the rest counts as OTHERS
 OTHERS = "(others)"
@@ -84,6 +86,26 @@ def header_text(parts: Iterable[bytes | memoryview]) -> str:
     return head.decode("utf-8", "replace")
 
 
+def meant(first: Item, select: Select, sites: dict[str, str], site_of: SiteOf) -> list[Item]:
+    """The items of a message that `select` means by domain, site and hold. sites: what is known of domains so far."""
+    items = []
+    item: Item | None = first
+    domain, site, held = select.domain.lower(), select.site, select.held
+    while item is not None:
+        name = item.domain
+        if (
+            item.place is not Place.OUT
+            and (not domain or name == domain)
+            and (held is None or (item.place is Place.HELD) is held)
+        ):
+            if site and name not in sites:
+                sites[name] = site_of(name)
+            if not site or sites[name] == site:
+                items.append(item)
+        item = item.sibling
+    return items
+
+
 class Tally:
     """The sums of a summary. `add` each message, then `result`."""
 
@@ -121,6 +143,35 @@ class Tally:
             counted["oldest"] = min(counted["oldest"], one.envelope.created)
             counted["next"] = min(counted["next"], due)
             seen.add(name)
+
+    def add_items(self, items: Sequence[Item], octets: int, due_wall: Callable[[Item], float], wall: float) -> None:
+        """Count one message by its items on the schedule. due_wall: when it looks at one that waits; wall: now."""
+        totals = self._totals
+        totals["messages"] += 1
+        totals["octets"] += octets
+        totals["held"] += items[0].place is Place.HELD
+        oldest = born(items[0].ident)
+        for item in items:
+            recipients = len(item.indices)
+            totals["recipients"] += recipients
+            place = item.place
+            due = due_wall(item) if place is Place.WAITING or place is Place.HELD else wall
+            name = item.domain
+            counted = self._domains.get(name)
+            if counted is None:
+                if len(self._domains) >= DOMAINS:
+                    name = OTHERS
+                counted = self._domains.setdefault(
+                    name, {"messages": 0, "recipients": 0, "tried": 0, "oldest": oldest, "next": due}
+                )
+            counted["messages"] += 1
+            counted["recipients"] += recipients
+            if item.attempts:
+                counted["tried"] += recipients
+            if oldest < counted["oldest"]:
+                counted["oldest"] = oldest
+            if due < counted["next"]:
+                counted["next"] = due
 
     def result(self, site_of: SiteOf) -> dict[str, Any]:
         """Totals, and by domain: messages, recipients, how many of them were tried, oldest, next attempt, site."""

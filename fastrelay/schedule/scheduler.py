@@ -243,6 +243,10 @@ class Scheduler:
         """The lane of a site, made when there is none."""
         return self._places.lanes.of(site, self.clock.now())
 
+    def shard(self, number: int) -> list[Item]:
+        """The first item of each message in one of table.SHARDS parts; the others hang on it (`sibling`)."""
+        return [*self._places.table.shards[number].values()]
+
     def find_lane(self, site: str) -> Lane | None:
         """The lane of a site, if there is one."""
         return self._places.lanes.find(site)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fastrelay.errors import Impossible
 from fastrelay.schedule.item import ALLOWED, Item, Place
 
-_SHARDS = 256
+SHARDS = 256
 
 
 class Table:
@@ -21,7 +21,7 @@ class Table:
     __slots__ = ("counts", "mark", "messages", "running", "shards")
 
     def __init__(self) -> None:
-        self.shards: list[dict[bytes, Item]] = [{} for _ in range(_SHARDS)]
+        self.shards: list[dict[bytes, Item]] = [{} for _ in range(SHARDS)]
         self.messages = 0
         self.counts = [0] * len(Place)
         self.running: dict[Item, None] = {}

@@ -245,6 +245,11 @@ class Store:
         held = self._register.get(ident)
         return envelopes.decode(held.envelope) if held is not None else None
 
+    def size(self, ident: bytes) -> int:
+        """Octets of an open message, 0 when it is not here."""
+        held = self._register.get(ident)
+        return envelopes.size_of(held.envelope) if held is not None else 0
+
     def state(self, ident: bytes) -> State:
         """How its recipients stand. Impossible when the message is not here."""
         return self._records.state(self._records.known(ident))

@@ -19,6 +19,9 @@ class Slots:
         self.answers, self.missing = answers, missing
         self.asked: list[tuple[dict[str, Any], bool]] = []
 
+    def slots(self) -> list[int]:
+        return sorted({answer["slot"] for answer in self.answers})
+
     def ask_all(self, request: dict[str, Any], *, pages: bool = False) -> tuple[list[dict[str, Any]], list[int]]:
         self.asked.append((request, pages))
         return self.answers, self.missing
@@ -66,6 +69,13 @@ def test_a_query_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(HttpError) as refused:
         ask("queue", query=query)
     assert refused.value.status == 400 and next(iter(query)) in refused.value.text
+
+
+def test_each_slot_is_asked_for_its_share_of_a_page() -> None:
+    slots = [{"slot": n, "rows": [], "next": None} for n in range(4)]
+    assert ask("queue", *slots, query={"limit": "1000"})[2].asked[0][0]["limit"] == 250
+    assert ask("queue", *slots, query={"limit": "50"})[2].asked[0][0]["limit"] == 20
+    assert ask("queue", *slots, query={"limit": "5"})[2].asked[0][0]["limit"] == 5
 
 
 def test_verbs_go_on_until_every_slot_is_done() -> None:
