@@ -9,6 +9,7 @@ from fastrelay.reception.derivation import AT_ONCE, MAX_WAITING, REMEMBERED, Der
 from fastrelay.runtime import tasks
 from fastrelay.smtp.sasl import scram
 from fastrelay.smtp.sasl.scram import Keys
+from tests.unit.rooms import until
 
 VERIFIER = scram.make_verifier(b"pencil", 4096)
 PATIENCE = 20.0
@@ -52,6 +53,7 @@ def test_four_at_once_a_line_behind_them_and_no_more() -> None:
         derivation.proves(b"pencil", VERIFIER)
     assert (caught.value.code, caught.value.enhanced) == (454, "4.7.0")
     assert answers == []  # nobody held the loop up: it is we who run
+    until(lambda: slow.now == AT_ONCE, "as many threads as may derive at once")
     slow.go.set()
     assert over.wait(PATIENCE)
     assert sum(answers) == len(answers) // 2
