@@ -314,6 +314,19 @@ def test_curl(clients: Clients, tmp_path: Path) -> None:
     assert clients.reception("a@curl.test")["tls_cipher"].startswith("TLS_")
 
 
+# -- what is wrong from the start -------------------------------------------------------------------------------------
+
+
+def test_a_relay_without_its_certificate_does_not_start(tmp_path: Path) -> None:
+    gone = Leaf(tmp_path / "gone.pem", tmp_path / "gone.key")
+    relay = RelayProcess(tmp_path, workers=1, listener=_tls("starttls", gone))
+    why = f"listener 127.0.0.1:{relay.port}: certificate {gone.certificate}: no such file or directory"
+    checked, served = relay.command("check"), relay.command("serve")
+    assert (checked.returncode, served.returncode) == (78, 78)
+    assert checked.stderr.decode().splitlines() == [f"fastrelay: {relay.config}: {why}"]
+    assert [line for line in served.stderr.decode().splitlines() if line.endswith(f"]: {why}")]
+
+
 # -- what changes -----------------------------------------------------------------------------------------------------
 
 
