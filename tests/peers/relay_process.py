@@ -96,6 +96,18 @@ class RelayProcess:
         """Every child of the master."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
+    def children_of_others(self, master: int) -> int:
+        """Processes of this relay that neither are `master` nor its children."""
+        assert self.process is not None
+        found = 0
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):
+                    rest = (folder / "stat").read_text().rpartition(")")[2].split()
+                    ours = int(rest[2]) == self.process.pid and rest[0] != "Z"
+                    found += ours and int(folder.name) != master and int(rest[1]) != master
+        return found
+
     def workers(self) -> list[int]:
         """The workers' pids, by slot."""
         health = self.get("/healthz")
