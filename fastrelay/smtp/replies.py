@@ -72,6 +72,7 @@ class ReplyReader:
                     self._octets = 0
                     return known
             line = buffer[start : min(end, start + MAX_LINE)]
+            whole = self._cut is None
             if self._cut is not None:
                 line, self._cut = self._cut, None
             elif line.endswith(b"\r") and end - start <= MAX_LINE:  # not a CR at which a longer line was cut
@@ -83,7 +84,7 @@ class ReplyReader:
             if mark == _END and not self._lines:
                 self._octets = 0
                 single = _single(code, line[4:])
-                if end - start <= _KNOWN_LINE:
+                if whole and end - start <= _KNOWN_LINE:  # else what stands in the buffer is the end of a longer line
                     if len(_known) >= _KNOWN_MOST:
                         _known.clear()
                     _known[buffer[start:end]] = single

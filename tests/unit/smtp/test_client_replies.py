@@ -126,3 +126,20 @@ def test_an_endless_reply_ends_early_and_holds_little() -> None:
                 fed += len(piece)
                 assert reader.take() is None
         assert fed <= MAX_REPLY + len(piece)
+
+
+@pytest.mark.parametrize("tail", [b"", b"550 5.1.1 no", b"x" * 40])
+def test_the_end_of_a_cut_line_is_remembered_as_nothing(tail: bytes) -> None:
+    """What is known of lines is shared by all connections: one host must not teach it what the words of others mean."""
+    reader = ReplyReader()
+    reader.feed(b"250 " + b"y" * 2 * MAX_LINE)
+    assert reader.take() is None
+    reader.feed(tail + b"\r\n")
+    long = reader.take()
+    assert long is not None and long.code == 250 and len(long.text) == MAX_LINE - 4
+    other = ReplyReader()
+    other.feed(b"550 5.1.1 no\r\n")
+    assert other.take() == Reply(550, "5.1.1", ("no",))
+    for line in (b"\r\n", b"x" * 40 + b"\r\n"):
+        with pytest.raises(PeerError):
+            read(line, [])
