@@ -39,6 +39,7 @@ MADE = {
     "mail/reply.py",  # reply() itself
     "smtp/replies.py",  # what a peer said
     "settlement/plan.py",  # what a peer said, from a state
+    "delivery/hosts.py",  # what a peer said a while ago
     "settlement/classify.py",
     "routing/failures.py",
     "smtp/commands.py",
