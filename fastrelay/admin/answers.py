@@ -153,6 +153,27 @@ class Suspensions(Answer, frozen=True, kw_only=True):
     changed: bool = False
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A line of a session. side: "in" or "out". from: client, server, or "" for what is no line. took: seconds since
+    the line before it."""
+
+    at: float
+    took: float
+    side: str
+    session: str
+    address: str
+    from_: str = msgspec.field(name="from")
+    text: str = ""
+    slot: int = 0
+
+
+class Dialogue(Answer, frozen=True, kw_only=True):
+    """lost: lines that were dropped since nobody asked for them in time."""
+
+    lines: list[Said]
+    lost: int
+
+
 class Explained(Answer, frozen=True, kw_only=True):
     """why: one sentence. explained: for each worker and domain what it rests on: route, outcome, dns, site, limits and
     where each comes from, ledger, lane, suspensions, queued, why."""

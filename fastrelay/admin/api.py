@@ -185,6 +185,18 @@ class Api:
             return json_response({"error": f"no message {ask.query['id']} in the queue", "code": 65}, 404)
         return _merged(answers, missing, merged)
 
+    def _trace(self, ask: Ask) -> Response:
+        wanted = {
+            "verb": "trace",
+            "select": {"domain": ask.query.get("domain", "")},
+            "client": ask.query.get("client", ""),
+        }
+        answers, missing = self._slots.ask_all(wanted)
+        lines = [line | {"slot": answer["slot"]} for answer in answers for line in answer.get("lines", ())]
+        lines.sort(key=lambda line: line["at"])
+        lost = sum(answer.get("lost", 0) for answer in answers)
+        return _merged(answers, missing, {"lines": lines, "lost": lost})
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change(self, verb: str, ask: Ask) -> Response:
@@ -303,6 +315,20 @@ OPERATIONS: tuple[tuple[Operation, Serve], ...] = (
     (Operation("GET", "queue", "list", "A page of rows", shapes.Page, (*_SELECTORS, *_PAGING)), Api._list),
     (Operation("GET", "queue/{id}", "show", "Everything about one message", shapes.Message), Api._show),
     *(_changing(verb) for verb in VERBS),
+    (
+        Operation(
+            "GET",
+            "trace",
+            "trace",
+            "SMTP dialogue since the last call with these filters; ask several times a second",
+            shapes.Dialogue,
+            (
+                Parameter("domain", str, "transactions with a recipient at this domain"),
+                Parameter("client", str, "sessions of clients of this address or network"),
+            ),
+        ),
+        Api._trace,
+    ),
     (
         Operation(
             "GET",

@@ -36,7 +36,7 @@ class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One request. after: 32 hex digits, "" = from the start. limit: rows at most. who: for the event log. silent: a
-    bounce without a notice."""
+    bounce without a notice. client: an address or a network, for `trace`."""
 
     verb: str
     select: Select = Select()
@@ -45,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
     who: str = ""
     silent: bool = False
+    client: str = ""
 
 
 class Found(NamedTuple):

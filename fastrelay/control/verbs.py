@@ -13,6 +13,7 @@ from fastrelay.control import views
 from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
 from fastrelay.control.explain import Explainer
 from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, ended, hastened, held
+from fastrelay.control.traces import Traces
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
 from fastrelay.mail import ident as idents
@@ -83,6 +84,7 @@ class Control:
         "_schedule",
         "_site_of",
         "_store",
+        "_traces",
         "slot",
     )
 
@@ -100,7 +102,9 @@ class Control:
         notices: NoticeDesk | None = None,
         look_again: Callable[[], None] = lambda: None,
         explainer: Explainer | None = None,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces
         self._explainer = explainer
         self._look_again = look_again
         self.slot = slot
@@ -178,6 +182,11 @@ class Control:
         if select.domain:
             return {"explained": [self._explainer.domain(select.domain.lower())]}
         return {"explained": self._explainer.message(idents.from_text(select.id))}
+
+    def _trace(self, request: Request) -> dict[str, Any]:
+        if self._traces is None:
+            raise MisuseError("only a running relay can be traced")
+        return self._traces.poll(request.select.domain, request.client)
 
     def _suspensions(self, request: Request) -> dict[str, Any]:
         """They have changed: they hold here when this is answered."""
@@ -476,4 +485,5 @@ _VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
     "bounce": Control._bounce,
     "suspensions": Control._suspensions,
     "explain": Control._explain,
+    "trace": Control._trace,
 }
