@@ -74,6 +74,13 @@ def test_nobody_stands_there_who_did_not_log_in() -> None:
     assert "user" not in house.log.of("Reception")[0]
 
 
+def test_a_login_between_two_messages_shows_in_the_second() -> None:
+    house = House([*MESSAGE[:-1], plain("user", "pencil"), *MESSAGE], relay_from=("127.0.0.0/8",)).run()
+    words = [message.prefix.split(b" with ")[1].split(b" ")[0] for message in house.intake.messages]
+    assert words == [b"ESMTPS", b"ESMTPSA"]
+    assert [message.envelope.user for message in house.intake.messages] == ["", "user"]
+
+
 def test_scram_as_a_client_does_it() -> None:
     exchange = client.Scram(client.Secret("user", "pencil"))
     assert exchange.first is not None
