@@ -349,14 +349,14 @@ class Client:
     def _data(self, reply: Reply) -> bytes:
         kind = reply.code // 100
         someone = None in self.verdicts
-        if kind == 3:
+        if reply.code == 354:
             self._open = False
             if not someone and self._lmtp:
                 self.state = State.CLOSED  # RFC 2033 4.2 forbids it: how many replies a dot would get nobody knows
                 return b""
             self.state = State.CONTENT if someone else State.CANCEL
             return b"" if someone else b".\r\n"
-        if kind == 2:
+        if kind in (2, 3):  # 334 too: that peer would read the message as commands
             raise PeerError(f"DATA answered with {reply.code}")
         self._decide(Phase.DATA, reply)
         self.state = State.READY

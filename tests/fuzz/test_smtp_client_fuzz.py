@@ -19,7 +19,7 @@ BAD = [
     b"552 no\r\n",
 ]
 NO_REPLIES = [b"199 no\r\n", b"250-a\r\n550 b\r\n", b"hi\r\n", b"250ok\r\n", b"\r\n"]
-ODD = [b"220 hi\r\n", b"334 \r\n", b"354 go\r\n", *NO_REPLIES]
+ODD = [b"250 " + b"y" * 2100 + b"\r\n", b"220 hi\r\n", b"334 \r\n", b"354 go\r\n", *NO_REPLIES]
 REPLY = st.sampled_from([*GOOD * 6, *BAD * 2, *ODD])
 RIGHT = {b"EHLO": b"250-mx\r\n250 PIPELINING\r\n", b"LHLO": b"250-mx\r\n250 PIPELINING\r\n", b"DATA": b"354 go\r\n"}
 TO = ["a@d.example", "b@d.example", "c@d.example"]
