@@ -29,6 +29,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from fastrelay.trail import idents, names
+from fastrelay.trail.claims import signed_in
 from fastrelay.trail.fields import Unreadable, received_fields
 from fastrelay.trail.hop import Hop, Leap
 from fastrelay.trail.judge import Trail, judge
@@ -178,6 +179,8 @@ class Forger:
         oldest = found[0]
         sender, taker = oldest.sender, oldest.taker.claimed
         if not network(oldest) or not public(sender.name) or not public(taker) or sender.name == sender.claimed:
+            return None
+        if signed_in(oldest):  # who has proved who he is may say what he likes
             return None
         if names.house(sender.name) == names.house(taker) or any(is_internal(one) for one in sender.addresses):
             return None

@@ -20,6 +20,16 @@ from fastrelay.trail.networks import address, akin, is_internal, is_nowhere
 _QUAD: Final = re.compile(r"(?<![\d.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 _SPELLED: Final = re.compile(r"(?<![\da-z])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![\da-z])")
 _PROUD: Final = frozenset(("google", "microsoft", "yahoo", "apple", "amazon", "fastmail", "sendgrid"))
+_WITH_AUTH: Final = ("ESMTPA", "ESMTPSA", "LMTPA", "LMTPSA")  # RFC 3848
+_SIGNED: Final = (  # the last three are qmail's
+    "(authenticated",
+    "(auth:",
+    "(auth=",
+    " auth=",
+    "with login)",
+    "with plain)",
+    "with cram-md5)",
+)
 YOUNG: Final = 30 * 86400.0  # seconds after which DNS proves nothing about a name: leases and hosters change
 
 
@@ -32,13 +42,13 @@ def pair(hop: Hop, before: Hop | None = None) -> Iterator[Finding]:
     if hop.leap is not Leap.NETWORK:
         return
     outside = any(not is_internal(one) for one in sender.addresses)
-    if outside and _is_receiver(hop) and not _was_there(hop, before) and not _signed_in(hop):
+    if outside and _is_receiver(hop) and not _was_there(hop, before) and not signed_in(hop):
         yield finding(hop.number, Check.HELO_SELF, f"HELO {sender.claimed} is the receiver's own, from {_who(hop)}")
     house = names.house(sender.claimed)
     if (
         outside
         and house in _PROUD
-        and not _signed_in(hop)
+        and not signed_in(hop)
         and sender.name
         and names.house(sender.name) != house
         and names.organisation(sender.name)
@@ -55,9 +65,9 @@ def _was_there(hop: Hop, before: Hop | None) -> bool:
     return before is not None and any(names.house(name) in houses for name in before.taker.names)
 
 
-def _signed_in(hop: Hop) -> bool:
+def signed_in(hop: Hop) -> bool:
     """The client proved who it is by AUTH: a mail program may say anything in HELO."""
-    return hop.protocol.upper() in ("ESMTPA", "ESMTPSA", "LMTPA") or "auth" in hop.text.lower()
+    return hop.protocol.upper() in _WITH_AUTH or any(words in hop.text.lower() for words in _SIGNED)
 
 
 def _is_receiver(hop: Hop) -> bool:

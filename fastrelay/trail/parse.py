@@ -237,7 +237,7 @@ def _comment(facts: _Facts, text: str) -> None:
         elif lower.startswith(("helo=", "ehlo=")):
             facts.claimed = word[5:]
             expects_claim = not facts.claimed  # a literal stands in a token of its own
-        elif "=" not in word and facts.add_address(word):
+        elif "=" not in word and facts.add_address(word.rpartition("@")[2]):  # "user@" is of ident, or of AUTH
             _named(facts, before)
         elif "/" in word and address(word.partition("/")[0]) is not None:
             facts.add_address(word.partition("/")[0])

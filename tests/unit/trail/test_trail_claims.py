@@ -62,6 +62,9 @@ def test_a_host_may_hand_to_itself() -> None:
 def test_a_user_who_logged_in_may_say_anything() -> None:
     assert checks("mx.example.com (unknown [203.0.113.1])", protocol="ESMTPSA") == []
     assert checks("gmail.com (dsl-7.example.net [203.0.113.1])", protocol="ESMTPSA") == []
+    assert checks("gmail.com (dsl-7.example.net [203.0.113.1]) (authenticated bits=0)") == []
+    assert checks("dsl-7.example.net (HELO mx.example.com) (joe@203.0.113.1 with login)") == []
+    assert checks("mx.example.com (author.example.net [203.0.113.1])") == [Check.HELO_SELF]
 
 
 def test_a_large_provider_is_not_a_strangers_name() -> None:

@@ -38,7 +38,7 @@ def sender_of(text: str) -> tuple[str, str, str]:
         ("from say.example ([192.0.2.1])", "say.example", "", "192.0.2.1"),
         # qmail
         ("from unknown (HELO say.example) (192.0.2.1)", "say.example", "", "192.0.2.1"),
-        ("from rdns.example (HELO say) (joe@192.0.2.1)", "say", "rdns.example", ""),
+        ("from rdns.example (HELO say) (joe@192.0.2.1 with login)", "say", "rdns.example", "192.0.2.1"),
         ("from rdns.example (192.0.2.1)", "rdns.example", "", "192.0.2.1"),
         ("from unknown (HELO x) ([192.0.2.1]) (envelope-sender <a@b.example>)", "x", "", "192.0.2.1"),
         # ZMailer
