@@ -302,6 +302,8 @@ class Changes:
             self.stop_wanted = True
         elif word is None and under_way.phase is upgrade.Phase.STARTING:
             self._fail_upgrade(f"process {under_way.pid} {self._end_of_successor()} before it was ready")
+        elif word is None and self.stop_wanted:
+            self._drop_upgrade(under_way)
         elif word is None:
             self._take_back(under_way)
 

@@ -152,6 +152,7 @@ def patient(seat: Seat) -> int:
 def hesitant(seat: Seat) -> int:
     """Is not ready before there is a file `go`."""
     seat.claim(free_slot(seat))
+    Path(seat.config.spool.path, "hesitating").touch()
     while not Path(seat.config.spool.path, "go").exists():
         seat.page.beat(time.monotonic())
         if select.select([seat.life_fd], [], [], 0.02)[0] and not Path(seat.config.spool.path, "go").exists():

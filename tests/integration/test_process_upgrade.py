@@ -40,6 +40,14 @@ def serves(one: House, *, but: set[int] = frozenset()) -> set[int]:  # type: ign
     return set(found)
 
 
+def is_dead(pid: int) -> bool:
+    """Dead; it may still wait for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def ends(one: House) -> None:
     """TERM to whoever is the master; everybody goes, and leaves nothing."""
     master = one.master
@@ -77,6 +85,7 @@ def test_a_new_program_that_ends_before_it_is_ready_changes_nothing(
     one.next_is(behaviour)
     new = upgraded(one)
     if behaviour == "hesitant":
+        debian.wait_until((one.folder / "spool" / "hesitating").exists, PATIENCE, "a worker in its slot")
         os.kill(new, signal.SIGKILL)
     how = "was killed by SIGKILL" if behaviour == "hesitant" else "ended with exit code 75"
     one.expect(rf"upgrade refused: process {new} {how} before it was ready: nothing was changed")
@@ -131,17 +140,8 @@ def test_the_old_master_killed_leaves_the_house_to_the_new_one(house: Callable[.
     assert one.master == new
     serves(one, but={worker})
     held.close()
-    debian.wait_until(
-        lambda: not Path(f"/proc/{worker}").exists() or is_zombie(worker), PATIENCE, "the old worker's end"
-    )
+    debian.wait_until(lambda: is_dead(worker), PATIENCE, "the old worker's end")
     ends(one)
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_the_new_master_killed_while_the_old_one_drains_gives_the_house_back(house: Callable[..., House]) -> None:
@@ -168,10 +168,12 @@ def test_a_stop_of_the_new_master_stops_the_old_one_too(house: Callable[..., Hou
     one.ready()
     os.kill(new, signal.SIGTERM)
     one.expect(rf"\[{new}\]: stopped")
+    debian.wait_until(lambda: is_dead(new), PATIENCE, "the new master's end")
     assert one.process.poll() is None, "the session that is left is waited for"
     held.close()
     one.wait()
-    assert one.process.returncode == 0
+    assert one.process.returncode == 0 and one.master == 0
+    assert not any("serves again" in line for line in one.lines)
 
 
 def test_a_stop_while_the_new_program_starts_ends_both(house: Callable[..., House]) -> None:
