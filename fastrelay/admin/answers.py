@@ -153,6 +153,27 @@ class Suspensions(Answer, frozen=True, kw_only=True):
     changed: bool = False
 
 
+class Rate(msgspec.Struct, frozen=True):
+    """Per second: over the last three seconds, the last minute, and the best second of it."""
+
+    now: float
+    minute: float
+    peak: float
+
+
+class Top(Answer, frozen=True, kw_only=True):
+    """rates: by what is counted; totals: since the start. commit: count, median and p99 of the last minute, seconds."""
+
+    rates: dict[str, Rate]
+    totals: dict[str, int]
+    queued: int
+    oldest_seconds: float
+    connections: dict[str, int]
+    commit: dict[str, float | None]
+    workers: list[dict[str, Any]]
+    sites: list[dict[str, Any]]
+
+
 class Said(msgspec.Struct, frozen=True):
     """A line of a session. side: "in" or "out". from: client, server, or "" for what is no line. took: seconds since
     the line before it."""

@@ -18,6 +18,7 @@ from fastrelay.admin import merge, openapi
 from fastrelay.admin.http import HttpError, Request, Response, json_response
 from fastrelay.admin.merge import Answer
 from fastrelay.admin.openapi import Operation, Parameter
+from fastrelay.admin.pulse import pulse
 from fastrelay.errors import MisuseError
 from fastrelay.process.suspensions import Suspension, checked
 
@@ -197,6 +198,10 @@ class Api:
         lost = sum(answer.get("lost", 0) for answer in answers)
         return _merged(answers, missing, {"lines": lines, "lost": lost})
 
+    def _top(self, ask: Ask) -> Response:
+        answers, missing = self._slots.ask_all({"verb": "top"})
+        return _merged(answers, missing, pulse(answers, time.time()))
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change(self, verb: str, ask: Ask) -> Response:
@@ -315,6 +320,7 @@ OPERATIONS: tuple[tuple[Operation, Serve], ...] = (
     (Operation("GET", "queue", "list", "A page of rows", shapes.Page, (*_SELECTORS, *_PAGING)), Api._list),
     (Operation("GET", "queue/{id}", "show", "Everything about one message", shapes.Message), Api._show),
     *(_changing(verb) for verb in VERBS),
+    (Operation("GET", "top", "top", "What was done in the last minute", shapes.Top), Api._top),
     (
         Operation(
             "GET",

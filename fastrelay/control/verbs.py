@@ -12,6 +12,7 @@ import msgspec
 from fastrelay.control import views
 from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
 from fastrelay.control.explain import Explainer
+from fastrelay.control.pulse import Pulse
 from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, ended, hastened, held
 from fastrelay.control.traces import Traces
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
@@ -80,6 +81,7 @@ class Control:
         "_look_again",
         "_notices",
         "_parts",
+        "_pulse",
         "_rest",
         "_schedule",
         "_site_of",
@@ -103,7 +105,9 @@ class Control:
         look_again: Callable[[], None] = lambda: None,
         explainer: Explainer | None = None,
         traces: Traces | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse
         self._traces = traces
         self._explainer = explainer
         self._look_again = look_again
@@ -187,6 +191,11 @@ class Control:
         if self._traces is None:
             raise MisuseError("only a running relay can be traced")
         return self._traces.poll(request.select.domain, request.client)
+
+    def _top(self, request: Request) -> dict[str, Any]:
+        if self._pulse is None:
+            raise MisuseError("only a running relay has a pulse")
+        return self._pulse.report(clock.now())
 
     def _suspensions(self, request: Request) -> dict[str, Any]:
         """They have changed: they hold here when this is answered."""
@@ -486,4 +495,5 @@ _VERBS: dict[str, Callable[[Control, Request], dict[str, Any]]] = {
     "suspensions": Control._suspensions,
     "explain": Control._explain,
     "trace": Control._trace,
+    "top": Control._top,
 }
