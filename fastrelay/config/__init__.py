@@ -4,7 +4,8 @@ Units: durations are seconds (float), written "30s", "5m", "4h", "5d", "250ms"; 
 "10MB", "500B"; rates are Rate(count, seconds), written "100/min"; shares are floats 0..1, written "5%".
 Whatever is wrong raises ConfigError in one line: file, key, why, and the nearest key where a name is unknown.
 
-quantity.py: the units. names.py: hosts and addresses. sections.py: the values. reading.py: from text to them.
+quantity.py: the units. names.py: hosts and addresses. aliases.py: [aliases]. sections.py: the values. reading.py:
+from text to them.
 """
 
 from fastrelay.config.names import parse_address

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from fastrelay.config.aliases import Aliases, read_aliases
 from fastrelay.config.names import check_host, parse_address
 from fastrelay.config.quantity import in_unit
 from fastrelay.config.sections import (
@@ -53,7 +54,7 @@ TABLES: dict[str, type[Section]] = {
 }
 ARRAYS = ("listener", "credentials", "site", "route")
 SITE_KEYS = ("name", "mx_suffix", "domain", "credentials")
-DERIVED = ("client_limit_set", "login")
+DERIVED = ("client_limit_set", "aliases", "login")
 
 
 def _unit_of(hint: Any) -> str:
@@ -97,7 +98,7 @@ def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | No
         raise ConfigError(f"{where}{key or '*'}: {why[0].lower()}{why[1:]}") from None
 
 
-def _listener(where: str, given: dict[str, Any]) -> Listener:
+def _listener(where: str, given: dict[str, Any], aliases: Aliases) -> Listener:
     rows = given.get("certificates", [])
     for number, row in enumerate(rows if isinstance(rows, list) else []):
         _section(Certificate, f"{where}certificates[{number}].", row)
@@ -119,7 +120,8 @@ def _listener(where: str, given: dict[str, Any]) -> Listener:
         raise ConfigError(f'{where}proxy_from: name the proxies that proxy_protocol is for, as ["192.0.2.10"]')
     if one.proxy_from and not one.proxy_protocol:
         raise ConfigError(f"{where}proxy_from: means nothing without proxy_protocol = true")
-    return msgspec.structs.replace(one, client_limit_set="max_connections_per_client" in given)
+    limit_set = "max_connections_per_client" in given
+    return msgspec.structs.replace(one, aliases=aliases, client_limit_set=limit_set)
 
 
 def _listener_tls(where: str, one: Listener) -> None:
@@ -171,8 +173,8 @@ def parse(text: str, source: str = "config") -> Config:
 
 def _parse(tree: dict[str, Any]) -> Config:
     for key in tree:
-        if key not in TABLES and key not in ARRAYS:
-            raise ConfigError(_unknown("", key, [*TABLES, *ARRAYS]))
+        if key not in TABLES and key not in ARRAYS and key != "aliases":
+            raise ConfigError(_unknown("", key, [*TABLES, *ARRAYS, "aliases"]))
     for key in ARRAYS:
         if not isinstance(tree.get(key, []), list):
             raise ConfigError(f"{key}: write it as an array of tables: [[{key}]]")
@@ -181,7 +183,8 @@ def _parse(tree: dict[str, Any]) -> Config:
         parts["server"] = msgspec.structs.replace(parts["server"], hostname=socket.gethostname() or "localhost")
     check_host(parts["server"].hostname, "server.hostname")
     _road(parts["delivery"], "delivery.")
-    listeners = tuple(_listener(f"listener[{n}].", one) for n, one in enumerate(tree.get("listener", [{}])))
+    aliases = read_aliases(tree.get("aliases", {}), parts["server"].hostname)
+    listeners = tuple(_listener(f"listener[{n}].", one, aliases) for n, one in enumerate(tree.get("listener", [{}])))
     delivery, sites = tree.get("delivery", {}), []
     for n, row in enumerate(tree.get("site", [])):
         where = f"site[{n}]."

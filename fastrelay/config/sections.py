@@ -73,6 +73,7 @@ class Listener(Section, frozen=True):
     auth: Literal["none", "optional", "required"] = "none"  # inside TLS
     auth_plaintext: bool = False  # outside it too
     judge_received: bool = False  # the trail of each accepted message goes into the event log
+    aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()  # of [aliases], which hold at every listener
     client_limit_set: bool = False  # true where max_connections_per_client stands in the file
 
 

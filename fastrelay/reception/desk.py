@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
-from fastrelay.mail.envelope import Envelope
+from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
@@ -109,9 +109,22 @@ class Desk:
     temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
     rejected, accept_seconds, throttled, stress, tls_ok, tls_failed, logins_ok, logins_failed. logins: who may log in,
     where the listener offers that. judge(ident, prefix, content) hears of each accepted message, where the listener
-    wants that; never waits."""
+    wants that; never waits. expanded(ident, envelope, names, wall) is told of the names in a message just committed
+    that stood for others; may wait."""
 
-    __slots__ = ("callers", "counts", "dates", "intake", "judge", "log", "logins", "policy", "temper", "tls")
+    __slots__ = (
+        "callers",
+        "counts",
+        "dates",
+        "expanded",
+        "intake",
+        "judge",
+        "log",
+        "logins",
+        "policy",
+        "temper",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -123,6 +136,7 @@ class Desk:
         callers: Callers | None = None,
         logins: Logins | None = None,
         judge: Callable[[bytes, bytes, object], None] | None = None,
+        expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
@@ -132,5 +146,6 @@ class Desk:
         self.callers = callers
         self.logins = logins
         self.judge = judge
+        self.expanded = expanded
         self.temper: Temper = policy.calm
         self.dates = DateLine()

@@ -15,9 +15,9 @@ import enum
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 from fastrelay.errors import PeerError, PeerTimeout
+from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
 from fastrelay.reception.caller import Callers
@@ -55,19 +55,12 @@ def _nothing() -> None:
     """Nothing can be spared."""
 
 
-class Tap(Protocol):
-    """Lets an operator listen (control/traces.py): while that is wanted, the stream to use instead."""
-
-    @property
-    def wanted(self) -> bool: ...
-    def inbound(self, stream: Any, ident: str, /) -> Any: ...
-
-
 class Door:
     """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
     look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
     logins: who may log in, where the policy offers that. judge(ident, prefix, content) hears of each accepted message
-    and never waits. give_up() is called when no descriptor is left: close what can be spared. Never waits."""
+    and never waits. give_up() is called when no descriptor is left: close what can be spared. Never waits.
+    expanded(ident, envelope, names, wall) is told of the names in a message just committed that stood for others."""
 
     def __init__(
         self,
@@ -85,13 +78,12 @@ class Door:
         logins: Logins | None = None,
         judge: Callable[[bytes, bytes, object], None] | None = None,
         give_up: Callable[[], object] = _nothing,
-        tap: Tap | None = None,
+        expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
     ) -> None:
-        self.tap = tap
         self._give_up = give_up
         self._short_at = 0.0  # when a descriptor was last missing; 0.0: none is
         callers = Callers(look_up) if look_up is not None else None
-        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge)
+        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge, expanded)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory
@@ -260,9 +252,7 @@ class Door:
             try:
                 desk.counts.sessions += 1
                 self._serial += 1
-                ident = f"{self._prefix}-{self._serial:x}"
-                tap = self.tap
-                session = Session(desk, stream if tap is None or not tap.wanted else tap.inbound(stream, ident), ident)
+                session = Session(desk, stream, f"{self._prefix}-{self._serial:x}")
                 self._here.add(session)
                 if self._stand is _Stand.CLOSING:
                     session.leave()

@@ -82,6 +82,7 @@ class Policy:
         "_every_client",
         "_looks_up",
         "_per_client",
+        "aliases",
         "block_seconds",
         "calm",
         "certificates",
@@ -107,11 +108,13 @@ class Policy:
             max_recipients=listener.max_recipients,
             mend=listener.bare_newlines == "normalise",
             remove_bcc=listener.remove_bcc,
+            aliases=bool(listener.aliases),
             tls=listener.tls,
             auth=listener.auth,
             auth_plaintext=listener.auth_plaintext,
         )
         self.terms = terms()
+        self.aliases = dict(listener.aliases)
         self.trusts = in_networks(listener.xclient_from) if listener.xclient_from else None
         self.trusted_terms = self.terms if self.trusts is None else terms(extensions=BASIC | {Extension.XCLIENT})
         self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
@@ -152,3 +155,7 @@ class Policy:
         if not may_relay:
             return RELAY_DENIED
         return f"{POSTMASTER}@{self.terms.hostname}" if address == POSTMASTER else address
+
+    def alias(self, name: str) -> Sequence[str]:
+        """What an address stands for, or a bare name at our own; () for what is no alias. Case does not count."""
+        return self.aliases.get((name if "@" in name else f"{name}@{self.terms.hostname}").lower(), ())

@@ -35,6 +35,7 @@ from fastrelay.smtp.events import (
     AuthLookup,
     Content,
     Dropped,
+    Expand,
     Hello,
     Mail,
     Rcpt,
@@ -47,7 +48,7 @@ from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, St
 from fastrelay.smtp.sasl.scram import Verifier
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
-from fastrelay.smtp.words import AUTH_NO, NO_TLS
+from fastrelay.smtp.words import AUTH_NO, NO_TLS, TOO_MANY_RECIPIENTS
 
 HOLD = 16 * 1024  # octets of an unfinished message kept here; what is larger goes to a draft, which has a budget
 LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a client has under way that writes before
@@ -310,8 +311,14 @@ class Session:
         verdict = self._desk.policy.recipient(event.address, self._relays)
         if isinstance(verdict, Reply):
             self._refuse(verdict, "RCPT", recipient=event.address)
-        else:
+            return
+        names = self._desk.policy.alias(verdict) if self._desk.policy.aliases else ()
+        if not names:
             self._machine.rcpt_ok(verdict)
+        elif self._machine.has_room(names):
+            self._machine.rcpt_expanded(verdict, names)
+        else:
+            self._refuse(TOO_MANY_RECIPIENTS, "RCPT", blame=False, recipient=event.address)
 
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
@@ -321,6 +328,9 @@ class Session:
             self._forget_content()
         elif isinstance(event, Refused):
             self._note_refusal(event.reply, event.command)
+        elif isinstance(event, Expand):
+            known = self._relays
+            self._machine.expansion(self._desk.policy.alias(event.name) if known else (), known=known)
         elif isinstance(event, StartTls):
             self._start_tls()
         elif isinstance(event, AuthLookup | AuthClaim):
@@ -475,6 +485,8 @@ class Session:
                 content.discard()
             self._refuse(self._shortage(short), self._content_word(), blame=False)
             return
+        if machine.expanded is not None and desk.expanded is not None:
+            desk.expanded(ident, envelope, machine.expanded, wall)
         self._patience = SLOW_ERRORS
         size = machine.size
         machine.taken(text)

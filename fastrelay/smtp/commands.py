@@ -5,7 +5,7 @@ Parameters of later extensions get their meaning here (RFC 5321 4.1.1.11: unknow
 
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import dsn, grammar, words
-from fastrelay.smtp.events import Mail, Rcpt
+from fastrelay.smtp.events import Expand, Mail, Rcpt
 from fastrelay.smtp.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, Extension, unknown
 from fastrelay.smtp.grammar import NO_PARAMETERS, Malformed
 
@@ -86,6 +86,18 @@ def rcpt(argument: bytes, offered: frozenset[Extension], smtputf8: bool = False)
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.3")) from None
     return Rcpt(address, parameters, notify, orcpt)
+
+
+def expand(argument: bytes, *, verify: bool) -> Expand:
+    """The name behind EXPN or VRFY, which is any text (RFC 5321 4.1.1.6); SMTPUTF8 may follow (RFC 6531 3.7.4.2)."""
+    name, space, last = argument.strip(b" ").rpartition(b" ")
+    if not space or last.upper() != b"SMTPUTF8":
+        if not argument.isascii():
+            raise Unacceptable(words.NEEDS_SMTPUTF8)
+        name = argument.strip(b" ")
+    if name.startswith(b"<") and name.endswith(b">"):
+        name = name[1:-1]
+    return Expand(name.decode("utf-8"), verify)
 
 
 def hello(argument: bytes) -> str:

@@ -9,7 +9,7 @@ from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import words
 from fastrelay.smtp.chunk import Chunk
-from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Mail, Rcpt, StartTls
+from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Expand, Mail, Rcpt, StartTls
 from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.lines import Lines
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
@@ -28,6 +28,7 @@ class Dialogue:
         "chunk",
         "errors",
         "exchange",
+        "expanded",
         "extended",
         "helo",
         "incoming",
@@ -51,7 +52,7 @@ class Dialogue:
         self.terms = terms
         self.lines = Lines()
         self.out: list[bytes] = []
-        self.asked: Mail | Rcpt | Content | StartTls | AuthLookup | AuthClaim | None = None
+        self.asked: Mail | Rcpt | Content | Expand | StartTls | AuthLookup | AuthClaim | None = None
         self.incoming: Incoming | None = None  # from the first DATA or BDAT on
         self.chunk: Chunk | None = None  # from the first BDAT on
         self.junk = 0
@@ -64,6 +65,7 @@ class Dialogue:
         self.exchange: Exchange | None = None  # of AUTH, while it is under way
         self.mechanism = ""  # of that, or of the last one
         self.mail: Mail | None = None  # of the open transaction
+        self.expanded: list[Recipient] | None = None  # accepted names of this transaction that stand for others
         self.recipients: dict[str, Recipient] = {}  # accepted, by address: twice the same is one
         self.errors = 0  # since the last message taken
         self.max_errors = MAX_ERRORS  # the owner may allow fewer
@@ -130,3 +132,4 @@ class Dialogue:
         self.mail = None
         if self.recipients:
             self.recipients = {}
+            self.expanded = None

@@ -67,6 +67,13 @@ class Refused(msgspec.Struct, gc=False):
     command: str
 
 
+class Expand(msgspec.Struct, gc=False):
+    """Asks, where there are aliases: what does this name stand for? -> expansion. verify: VRFY, else EXPN."""
+
+    name: str
+    verify: bool
+
+
 class StartTls(msgspec.Struct, gc=False):
     """Asks: begin the handshake? -> tls_ok, send what is to be sent, handshake, tls_started | refuse."""
 
@@ -99,4 +106,6 @@ class AuthClaim(msgspec.Struct, gc=False):
         return f"AuthClaim({self.user!r}, {self.mechanism}, {'***' if self.password is not None else self.proved})"
 
 
-Event = Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | StartTls | XClient | AuthLookup | AuthClaim
+Event = (
+    Hello | Mail | Rcpt | Content | Spoiled | Dropped | Refused | Expand | StartTls | XClient | AuthLookup | AuthClaim
+)

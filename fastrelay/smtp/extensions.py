@@ -59,10 +59,11 @@ VERBS: dict[Extension, str] = {  # what each adds to the commands
 }
 
 
-def vocabulary(offered: Iterable[Extension]) -> str:
+def vocabulary(offered: Iterable[Extension], *, aliases: bool) -> str:
     """The commands there are, for HELP."""
     known = frozenset(offered)
-    return " ".join((ALWAYS, *(verb for extension, verb in VERBS.items() if extension in known)))
+    extra = [verb for extension, verb in VERBS.items() if extension in known]
+    return " ".join((ALWAYS, *(["EXPN"] if aliases else []), *extra))
 
 
 def keywords(offered: Iterable[Extension], max_size: int, max_recipients: int) -> list[str]:

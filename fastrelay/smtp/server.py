@@ -18,15 +18,16 @@ handed on are printable ASCII, or, where the transaction asked for SMTPUTF8, wel
 Measured: EHLO, MAIL, RCPT, DATA, 5 KB of content, QUIT in 6 reads: 27 us, 10 of them the dot codec.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fastrelay.errors import MisuseError
 from fastrelay.mail.envelope import Recipient
-from fastrelay.mail.reply import Reply
+from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import authentication, words
 from fastrelay.smtp.dialogue import Dialogue
-from fastrelay.smtp.dsn import joined
-from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Mail, Rcpt, Spoiled, StartTls
+from fastrelay.smtp.dsn import expand, joined, typed
+from fastrelay.smtp.events import AuthClaim, AuthLookup, Content, Event, Expand, Mail, Rcpt, Spoiled, StartTls
 from fastrelay.smtp.extensions import Extension
 from fastrelay.smtp.grammar import PRINTABLE, Malformed, text
 from fastrelay.smtp.incoming import SWALLOWED
@@ -43,7 +44,7 @@ _ON_TLS, _ON_MORE = TRANSITIONS[Step.TLS], TRANSITIONS[Step.MORE]
 _WITH_ADDRESS = (b"MAIL ", b"RCPT ", b"VRFY ", b"EXPN ")
 _TLS_RECORD = b"\x16\x03"
 
-_Asking = TypeVar("_Asking", Mail, Rcpt, Content, StartTls, AuthLookup, AuthClaim)
+_Asking = TypeVar("_Asking", Mail, Rcpt, Content, Expand, StartTls, AuthLookup, AuthClaim)
 
 
 class Server(Dialogue):
@@ -150,6 +151,44 @@ class Server(Dialogue):
             one = joined(self.recipients[name], one)
         self.recipients[name] = one
         self.out.append(words.RCPT_OK)
+
+    def has_room(self, addresses: Sequence[str]) -> bool:
+        """May the recipient asked about stand for these? The limit is on what it becomes, but a name that stands for
+        more than all the recipients of a transaction still goes alone."""
+        named = self.recipients
+        return not named or len(named) + sum(one not in named for one in addresses) <= self.terms.max_recipients
+
+    def rcpt_expanded(self, name: str, addresses: Sequence[str]) -> None:
+        """The recipient is accepted; by this name it stands for these."""
+        asked = self._answered(Rcpt)
+        self.state = _ON_RCPT[self.state]
+        named: tuple[Recipient, ...]
+        if len(addresses) == 1:  # only passed on: its own success is told of (RFC 3461 5.2.7.1)
+            named = (Recipient(addresses[0], asked.notify, asked.orcpt or typed(name)),)
+        else:
+            alias = Recipient(name, asked.notify, asked.orcpt)
+            named = expand(alias, addresses)
+            if self.expanded is None:
+                self.expanded = []
+            self.expanded.append(alias)
+        recipients = self.recipients
+        for one in named:
+            before = recipients.get(one.address)
+            recipients[one.address] = one if before is None else joined(before, one)
+        self.out.append(words.RCPT_OK)
+
+    def expansion(self, addresses: Sequence[str], *, known: bool) -> None:
+        """What the name stands for. known False: the client is none of ours, and learns nothing."""
+        asked = self._answered(Expand)
+        if asked.verify:
+            name = asked.name if "@" in asked.name else f"{asked.name}@{self.terms.hostname}"
+            self.out.append(reply(250, "2.1.5", f"<{name}>").to_wire() if known and addresses else words.VRFY)
+        elif not known:
+            self.error(words.NOT_HERE)
+        elif not addresses:
+            self.error(words.NO_ALIAS)
+        else:
+            self.out.append(reply(250, "2.1.5", *(f"<{one}>" for one in addresses)).to_wire())
 
     def taken(self, ident: str) -> None:
         """The message is ours. Only now: 250."""

@@ -15,12 +15,13 @@ MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): 
 class Terms:
     """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted per
     message, at least 100, also announced (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused.
-    remove_bcc: bcc.py. tls: what is offered in plaintext ("none", "starttls"), or demanded ("required"); "implicit"
-    needs no offer. auth: may a client log in ("optional"), must it ("required"); only inside TLS unless auth_plaintext.
-    guarded: something has to come before MAIL.
+    remove_bcc: bcc.py. aliases: EXPN and VRFY ask the owner. tls: what is offered in plaintext ("none", "starttls"), or
+    demanded ("required"); "implicit" needs no offer. auth: may a client log in ("optional"), must it ("required"); only
+    inside TLS unless auth_plaintext. guarded: something has to come before MAIL.
     """
 
     __slots__ = (
+        "aliases",
         "auth",
         "auth_plaintext",
         "ehlo",
@@ -51,6 +52,7 @@ class Terms:
         max_recipients: int = 1000,
         mend: bool = False,
         remove_bcc: bool = False,
+        aliases: bool = False,
         tls: str = "none",
         auth: str = "none",
         auth_plaintext: bool = False,
@@ -61,6 +63,7 @@ class Terms:
         self.max_recipients = max_recipients
         self.mend = mend
         self.remove_bcc = remove_bcc
+        self.aliases = aliases
         self.needs_tls = tls == "required"
         self.needs_auth = auth == "required"
         self.guarded = self.needs_tls or self.needs_auth
@@ -75,7 +78,7 @@ class Terms:
         self.helo = reply(250, "", hostname).to_wire()
         self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size, max_recipients)).to_wire()
         self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size, max_recipients)).to_wire()
-        self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered)}").to_wire()
-        self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls)}").to_wire()
+        self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered, aliases=aliases)}").to_wire()
+        self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls, aliases=aliases)}").to_wire()
         self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")
         self.too_many_errors: Reply = reply(421, "4.7.0", f"{hostname} Too many errors, closing")

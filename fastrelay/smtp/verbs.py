@@ -147,7 +147,29 @@ def _help(dialogue: Dialogue, argument: bytes) -> Event | None:
 def _vrfy(dialogue: Dialogue, argument: bytes) -> Event | None:
     if dialogue.terms.needs_tls and not dialogue.tls:
         return dialogue.error(words.NEEDS_TLS)
+    if argument and dialogue.terms.aliases:
+        return _expand(dialogue, argument, verify=True)
     return dialogue.said(words.VRFY) if argument else dialogue.error(words.ARGUMENT_DUE)
+
+
+def _expn(dialogue: Dialogue, argument: bytes) -> Event | None:
+    if not dialogue.terms.aliases:
+        return _not_here(dialogue, argument)
+    return _expand(dialogue, argument, verify=False) if argument else dialogue.error(words.ARGUMENT_DUE)
+
+
+def _expand(dialogue: Dialogue, argument: bytes, *, verify: bool) -> Event | None:
+    if dialogue.lines.pending:
+        return dialogue.out_of_step()
+    dialogue.count_junk()
+    if dialogue.state is _CLOSED:
+        return None
+    try:
+        event = commands.expand(argument, verify=verify)
+    except Unacceptable as error:
+        return dialogue.error(error.answer)
+    dialogue.asked = event
+    return event
 
 
 def _not_here(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -232,7 +254,7 @@ COMMANDS: dict[bytes, Callable[[Dialogue, bytes], Event | None]] = {
     b"QUIT": _quit,
     b"HELP": _help,
     b"VRFY": _vrfy,
-    b"EXPN": _not_here,
+    b"EXPN": _expn,
     b"STARTTLS": _starttls,
     b"AUTH": authentication.command,
     b"BDAT": _bdat,

@@ -172,6 +172,9 @@ def parse(text: str, name: str = "") -> Dialogue:
                 key, equals, value = word.partition("=")
                 if key.endswith("_from"):
                     listener[key] = tuple(value.split(","))
+                elif key == "alias":  # alias=name@relay.example:one@there.example,two@there.example
+                    alias, _, members = value.partition(":")
+                    listener["aliases"] = (*listener.get("aliases", ()), (alias, tuple(members.split(","))))
                 elif equals:
                     listener[key] = int(value) if value.isdigit() else value
                 elif word in WORDS:

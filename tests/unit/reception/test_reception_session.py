@@ -190,6 +190,25 @@ def test_with_tells_of_smtputf8_message_by_message() -> None:
     assert [message.envelope.smtputf8 for message in one.intake.messages] == [False, True, False]
 
 
+def test_who_wants_to_know_of_names_that_stand_for_others_is_told_before_the_250() -> None:
+    aliases = (
+        ("staff@relay.example", ("a@there.example", "b@there.example")),
+        ("boss@relay.example", ("a@there.example",)),
+    )
+    envelope = b"MAIL FROM:<a@client.example>\r\nRCPT TO:<%b@relay.example> NOTIFY=SUCCESS\r\nDATA\r\n"
+    one = Visit(
+        [EHLO, envelope % b"boss", BODY + DOT, envelope % b"staff", BODY + DOT, ENVELOPE, BODY + DOT], aliases=aliases
+    )
+    told: list[Any] = []
+    one.desk.expanded = lambda ident, envelope, names, wall: told.append(
+        (ident, [name.address for name in names], one.stream.written.count(b"queued as"), len(one.intake.messages))
+    )
+    one.run()
+    assert told == [(one.intake.messages[1].ident, ["staff@relay.example"], 1, 2)], "committed, and not yet answered"
+    boss, staff, _ = (message.envelope.recipients for message in one.intake.messages)
+    assert [name.notify for name in boss] == ["SUCCESS"] and [name.notify for name in staff] == ["NEVER", "NEVER"]
+
+
 # -- chunks -----------------------------------------------------------------------------------------------------------
 
 BY_CHUNKS = ENVELOPE.removesuffix(b"DATA\r\n")
