@@ -1,6 +1,7 @@
 """What the machine may run out of, or somebody may take away, under a relay that goes on: each fault ends in a line
 that names it, and in a house that is whole again. One house for all of it, with two workers."""
 
+import json
 import os
 import re
 import resource
@@ -114,3 +115,33 @@ def test_the_runtime_directory_is_removed(relay: Relay) -> None:
     relay.send()
     relay.wait_metric("fastrelay_messages_delivered_total", 1.0)
     assert relay.command("reload").returncode == 0
+
+
+def test_a_message_that_crashes_its_worker_each_time_is_held(tmp_path: Path) -> None:
+    """Takes 10 s: three crashes, and the pauses between them. Mail beside it goes on."""
+    killed: list[int] = []
+
+    def strike(address: str) -> str:
+        """The worker dies with this very message in hand."""
+        if address.startswith("poison"):
+            killed.append(one.workers()[0])
+            os.kill(killed[-1], signal.SIGSEGV)
+            return "450 4.2.1 too late"
+        return ""
+
+    with Mailbox(refuse=strike) as box:
+        one = RelayProcess(tmp_path, next_hop=f"127.0.0.1:{box.port}", workers=1).start()
+        try:
+            with smtplib.SMTP("127.0.0.1", one.port, timeout=30) as client:
+                client.sendmail("a@x.example", "poison@x.example", "Subject: x\r\n\r\nx\r\n")
+            debian.wait_until(lambda: "was in hand at three crashes: it will be held" in one.said(), 60, "the verdict")
+            debian.wait_until(lambda: one.command("status").returncode == 0, 60, "a worker that has read its mail")
+            with smtplib.SMTP("127.0.0.1", one.port, timeout=30) as client:
+                client.sendmail("a@x.example", "harmless@x.example", "Subject: x\r\n\r\nx\r\n")
+            box.wait(1)
+            held = json.loads(one.command("queue", "list", "--json").stdout)["rows"]
+            found = [(row["recipient"], row["held"]) for row in held]
+            assert found == [("poison@x.example", "in hand at three crashes of a worker")]
+            assert len(killed) == 3 == len(set(killed)) and one.stop() == 0
+        finally:
+            one.kill()
