@@ -7,6 +7,7 @@ import signal
 import smtplib
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,22 @@ def listens(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., RelayProcess]) -> None:
+def install(script: Path, version: str) -> None:
+    """The program as a script, in a version of its own."""
+    code = f"import fastrelay; fastrelay.__version__ = {version!r}\nfrom fastrelay.cli.main import main\nmain()\n"
+    fresh = script.with_suffix(".new")
+    fresh.write_text(f"#!{sys.executable}\n{code}")
+    fresh.chmod(0o755)
+    fresh.rename(script)
+
+
+def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., RelayProcess], tmp_path: Path) -> None:
     """Takes 8 s, five of them traffic: connections come at a fixed rate through a reload, a worker more, one less, and
-    an upgrade."""
-    port = debian.free_port()
-    one = relay(next_hop=f"127.0.0.1:{port}", workers=2).start()
+    an upgrade to another version of the program."""
+    port, script = debian.free_port(), tmp_path / "fastrelay"
+    install(script, "1.1.1")
+    one = relay(next_hop=f"127.0.0.1:{port}", workers=2)
+    one.start(program=[script, "serve", "-c", one.config])
     old = one.pid
     bench = subprocess.Popen(
         command("bench", "--to", f"127.0.0.1:{one.port}", "--sink", f"127.0.0.1:{port}", "--json",
@@ -66,6 +78,7 @@ def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., R
         debian.wait_until(lambda: len(one.workers()) == 3, 20, "the third worker")
         os.kill(one.pid, signal.SIGTTOU)
         told(one, 1, "one worker less: 2")
+        install(script, "2.2.2")
         done = one.command("upgrade")
         assert done.returncode == 0 and b"has taken over" in done.stdout, done.stderr
         out, err = bench.communicate(timeout=90)
@@ -78,6 +91,7 @@ def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., R
     assert (result["accepted"], result["refused"], result["failed"]) == (500, 0, 0), result
     assert (delivered["arrived"], delivered["lost"], delivered["twice"], delivered["unknown"]) == (500, 0, 0, 0)
     assert one.process is not None and one.process.wait(40) == 0 and one.pid != old
+    assert json.loads(one.command("status", "--json").stdout)["version"] == "2.2.2"
     assert one.command("stop").returncode == 0
     assert len(one.audits()) == 6  # three workers of the old program, three of the new, and no orphan
 
