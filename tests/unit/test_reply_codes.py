@@ -7,11 +7,9 @@ a reply written tomorrow is looked at as well; load/ is not, where sinks imitate
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import fastrelay
 from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
 from fastrelay.mail.envelope import Recipient
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase
@@ -23,6 +21,7 @@ from fastrelay.smtp import commands
 from fastrelay.smtp.commands import Unacceptable
 from fastrelay.smtp.extensions import BASIC
 from fastrelay.smtp.replies import ReplyReader
+from tests.peers import sources
 
 MOST = {0: 0, 1: 10, 2: 4, 3: 6, 4: 7, 5: 6, 6: 10, 7: 30}  # subject -> last detail registered, from 0 on
 BELONGS = {  # detail codes that the registry ties to replies
@@ -47,7 +46,6 @@ MADE = {
     "reception/session.py",  # MachineShort
     "reception/logins.py",  # MachineShort
 }
-SOURCES = Path(fastrelay.__file__).parent
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _SAID = re.compile(r"([2-5]\d\d)[ -](\S*)")
 
@@ -63,10 +61,9 @@ def agree(code: int, enhanced: str) -> bool:
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:
-    for path in sorted(SOURCES.rglob("*.py")):
-        name = path.relative_to(SOURCES).as_posix()
+    for name, found in sources.nodes().items():
         if not name.startswith("load/"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in found:
                 yield f"{name}:{getattr(node, 'lineno', 0)}", node
 
 
