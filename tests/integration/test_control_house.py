@@ -1,7 +1,9 @@
 """An operator at a relay with two workers: suspend and resume, bounce, the API over TCP; one house for all of it."""
 
 import json
+import select
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,9 +18,14 @@ from tests.peers.relay_process import PROGRAM, RelayProcess
 TOKEN = "a-token-of-some-length-for-tests"
 
 
+def refusal(address: str) -> str:
+    """What the mailbox says to some."""
+    return "450 4.2.0 Greylisted, please try again in 20 minutes" if "grey" in address else ""
+
+
 @pytest.fixture(scope="module")
 def box() -> Iterator[Mailbox]:
-    with Mailbox() as one:
+    with Mailbox(refuse=refusal) as one:
         yield one
 
 
@@ -64,6 +71,7 @@ def ask(relay: RelayProcess, path: str, *, token: str = "", body: object = None)
 
 
 def test_what_is_suspended_waits_in_every_worker_and_through_a_restart(relay: RelayProcess, box: Mailbox) -> None:
+    """Some 15 commands and a restart, each of which is a process: over 5 s on a busy machine."""
     assert relay.command("suspend").stdout == b"nothing is suspended\n"
     assert relay.command("suspend", "--domain", "a.example").returncode == 64, "a reason is due"
     words = ("--sender-domain", "News.Example", "--reason", "ticket 7")
@@ -115,6 +123,55 @@ def test_a_bounce_brings_the_reason_to_the_sender(relay: RelayProcess, box: Mail
     assert relay.command("resume", "--domain", "gone.example").returncode == 0
 
 
+def test_what_the_receiver_asks_for_is_explained(relay: RelayProcess) -> None:
+    """The schedule of this relay would try again in a second; the receiver's word is bounded by its `max` of two."""
+    ident = send(relay, "grey@slow.example")
+    debian.wait_until(lambda: any(line["id"] == ident for line in relay.lines("TransientFailure")), 10, "its refusal")
+    line = next(line for line in relay.lines("TransientFailure") if line["id"] == ident)
+    assert line["retry_after"] == 1200.0
+    hold = ("queue", "hold", ident, "--reason", "to look at it")
+    debian.wait_until(lambda: relay.command(*hold).returncode == 0, 10, "a moment between two attempts")
+    explained = told(relay.command("explain", ident, "--json"))
+    (one,) = explained["explained"]
+    assert "on hold: to look at it" in explained["why"] and one["queued"]["items"] == 1
+    assert one["limits"]["connect_rate"] == {"value": "100000/1s", "from": "[delivery]"}
+    assert any("Greylisted" in reply["reply"] for reply in one["lane"]["last"])
+    page = relay.command("explain", "x@slow.example").stdout.decode()
+    assert page.startswith("slow.example: waiting because it is on hold") and "slot-000" in page and "slot-001" in page
+    assert relay.command("queue", "remove", ident).returncode == 0
+    assert relay.command("explain", ident).returncode == 65
+    assert b"nothing is queued for free.example" in relay.command("explain", "free.example").stdout
+
+
+def test_a_trace_shows_the_dialogue_while_it_runs_and_top_what_was_done(relay: RelayProcess) -> None:
+    command = [*PROGRAM, "trace", "--domain", "seen.example", "--json", "-c", str(relay.config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as watcher:
+        try:
+
+            def watched() -> bool:
+                send(relay, "x@unseen.example")
+                send(relay, "x@seen.example")
+                ready, _, _ = select.select([watcher.stdout], [], [], 0.5)
+                return bool(ready)
+
+            debian.wait_until(watched, 20, "the first line")
+            assert watcher.stdout is not None
+            seen: list[dict[str, Any]] = []
+            while not {"in", "out"} <= {
+                line["side"] for line in seen if "queued" in line["text"] or "250 OK" in line["text"]
+            }:
+                seen.append(json.loads(watcher.stdout.readline()))
+        finally:
+            watcher.kill()
+    texts = [line["text"] for line in seen]
+    assert "RCPT TO:<x@seen.example>" in texts and any("octets of content" in text for text in texts)
+    assert not any("unseen" in text or "hello" in text for text in texts)
+    top = told(relay.command("top", "--json"))
+    assert top["totals"]["received"] >= 2 and len(top["workers"]) == 2 and top["rates"]["received"]["peak"] >= 1
+    page = relay.command("top", "--once").stdout.decode()
+    assert "PER SECOND" in page and "slot-001" in page
+
+
 def test_over_tcp_the_api_is_for_those_with_the_token(relay: RelayProcess) -> None:
     assert ask(relay, "/api/v1/status")[0] == 401
     assert ask(relay, "/api/v1/status", token=TOKEN + "x")[0] == 401
@@ -135,6 +192,7 @@ def test_over_tcp_the_api_is_for_those_with_the_token(relay: RelayProcess) -> No
 
 
 def test_on_a_stopped_relay_the_same_commands_work(tmp_path: Path) -> None:
+    """Ten commands that open the spool themselves, each a process: over 5 s on a busy machine."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         hop = f"127.0.0.1:{closed.getsockname()[1]}"
