@@ -110,3 +110,12 @@ def test_mail_fetched_from_a_mailbox_is_not_compared() -> None:
 def test_no_format_breaks_a_chain_of_its_own(program: str) -> None:
     broken = (Bond.BROKEN, Bond.FAINT, Bond.CLAIM)
     assert [one for one in joints(hops(CHAINS[program])) if one.bond in broken] == []
+
+
+def test_a_content_filter_may_name_its_host_as_it_likes() -> None:
+    taken = f"from out.example.net (out.example.net [203.0.113.1]) by inner.example.org (Postfix) id 4A1B2C3D4E{WHEN}"
+    filtered = "from mail.brand.com ([203.0.113.9]) by localhost (inner.example.org [127.0.0.1])"
+    bonds = joints(hops([f"{filtered} (amavisd-new, port 10024) with ESMTP id k8UsBTUjeiTe{WHEN}", taken]))
+    assert bonds[0].bond is Bond.SAME
+    bonds = joints(hops([f"{filtered} (Postfix) with ESMTP id 5B2C3D4E5F{WHEN}", taken]))
+    assert bonds[0].bond is Bond.BROKEN

@@ -165,3 +165,9 @@ def test_known_from_the_configuration() -> None:
     assert set(known.networks) == {network("192.0.2.0/24"), network("::1"), network("2001:db8::/32")}
     with pytest.raises(MisuseError, match="is not a network"):
         known_to(config, ["elsewhere"])
+
+
+def test_a_private_client_is_ours_only_where_the_hop_before_it_is_the_receivers_too() -> None:
+    inside = "from x (unknown [10.0.0.1]) by mx.example.com with SMTP"
+    assert judge(chain(ORIGIN, "from r (r.example.net [203.0.113.1]) by out.elsewhere.biz", inside)).last_trusted == 3
+    assert judge(chain(ORIGIN, "from r (r.example.net [203.0.113.1]) by in.example.com", inside)).last_trusted == 2

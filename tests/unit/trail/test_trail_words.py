@@ -51,6 +51,8 @@ def test_deep_nesting_costs_no_stack() -> None:
     deep = "(" * 50_000 + "x" + ")" * 50_000
     assert len(tokens(deep)) < 10 + 50_000
     assert tokens("(" * MAX_DEPTH + "x" + ")" * MAX_DEPTH)[0].kind is Kind.COMMENT
+    beyond = "(" * 3 * MAX_DEPTH + "x" + ")" * 3 * MAX_DEPTH
+    assert len(tokens(beyond)[0].text) < len(beyond) - MAX_DEPTH  # what is deeper is not remembered
 
 
 @given(st.text(alphabet='ab([;])<>",. \t', max_size=200))
