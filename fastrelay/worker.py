@@ -52,7 +52,7 @@ from fastrelay.reception.users import Users
 from fastrelay.relay import Relay
 from fastrelay.renewal import Prepared, Rooms
 from fastrelay.routing import guard, resolver
-from fastrelay.routing.reverse import verified_name
+from fastrelay.routing.reverse import claim, verified_name
 from fastrelay.routing.router import Router
 from fastrelay.runtime import certificates, clock, tasks, tls
 from fastrelay.runtime.signals import SignalWatch
@@ -209,6 +209,7 @@ class Worker:
             balance=self._balance,
             memory=self._memory_share,
             look_up=lambda client: verified_name(self.resolver, client),
+            check_helo=lambda name, client: claim(self.resolver, name, client),
             give_up=self.pool.close_idle,
             logins=self.logins,
             judge=self.jury.consider if listener.judge_received else None,

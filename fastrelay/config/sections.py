@@ -61,6 +61,7 @@ class Listener(Section, frozen=True):
     bare_newlines: Literal["refuse", "normalise"] = "refuse"
     remove_bcc: bool = False  # take Bcc fields out of the header section
     reverse_lookup: Literal["strangers", "all", "never"] = "strangers"  # strangers: clients not in relay_from
+    helo_check: Literal["off", "record", "require"] = "off"  # does the name in HELO lead to the client's address?
     tls: Literal["none", "starttls", "required", "implicit"] = "none"
     certificate: str = ""
     key: str = ""  # "" = the certificate's file holds it too

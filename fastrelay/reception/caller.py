@@ -1,6 +1,7 @@
-"""What a client is called by DNS: looked up beside its session, from the accept on, and waited for in bounds.
+"""What DNS says of a client, its name from the accept on and its claim from HELO on: looked up beside its session, and
+waited for in bounds.
 
-`NAME_SECONDS` after the accept a session goes on without (RULES: a slow name server must not hold up mail), and it asks
+`NAME_SECONDS` after that a session goes on without (RULES: a slow name server must not hold up mail), and it asks
 before 354 is said, never between the dot and 250. At most MAX_UNDER_WAY lookups run per listener and worker: a crowd of
 strangers at a dead name server costs that many small tasks and no more; whoever comes then is called UNKNOWN.
 """
@@ -16,7 +17,7 @@ UNKNOWN = "unknown"  # what trace.py writes for a client without a name (RFC 532
 
 
 class Caller:
-    """One client whose name is being looked up. One task may ask."""
+    """One client of whom something is being looked up. One task may ask."""
 
     __slots__ = ("_latest", "_name", "_place")
 
@@ -31,7 +32,7 @@ class Caller:
         self._place.wake()
 
     def name(self) -> str:
-        """The verified name or UNKNOWN. May wait, to NAME_SECONDS after the accept."""
+        """What was found, or UNKNOWN. May wait, to NAME_SECONDS after the beginning."""
         if self._name is None:
             try:
                 self._place.wait(self._latest - clock.now())
@@ -41,27 +42,28 @@ class Caller:
 
 
 class Callers:
-    """The lookups of one listener. look_up(address) -> name or ""; it may wait and is not expected to raise."""
+    """Lookups of one kind for one listener. look_up(address) -> name or ""; for claims look_up(helo, address) ->
+    "pass", "fail" or "temperror". It may wait and is not expected to raise."""
 
     __slots__ = ("_look_up", "under_way")
 
-    def __init__(self, look_up: Callable[[str], str]) -> None:
+    def __init__(self, look_up: Callable[..., str]) -> None:
         self._look_up = look_up
         self.under_way = 0
 
-    def begin(self, address: str) -> Caller | None:
-        """Start to look `address` up; None when too many are under way."""
+    def begin(self, *question: str) -> Caller | None:
+        """Start to look it up; None when too many are under way."""
         if self.under_way >= MAX_UNDER_WAY:
             return None
         self.under_way += 1
         caller = Caller()
-        tasks.spawn(self._run, caller, address)
+        tasks.spawn(self._run, caller, question)
         return caller
 
-    def _run(self, caller: Caller, address: str) -> None:
+    def _run(self, caller: Caller, question: tuple[str, ...]) -> None:
         name = ""
         try:
-            name = self._look_up(address)
+            name = self._look_up(*question)
         finally:
             self.under_way -= 1
             caller.found(name)

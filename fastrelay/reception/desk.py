@@ -105,7 +105,8 @@ class Stream(Protocol):
 
 
 class Desk:
-    """tls: the certificates where the listener offers TLS. callers: where names of clients are found, if anywhere.
+    """tls: the certificates where the listener offers TLS. callers: where names of clients are found, if anywhere;
+    claims: where it is found whether they are what they say in HELO.
     temper: how clients are treated now (stress.py). Counts used: sessions, in_active, received, received_bytes,
     rejected, accept_seconds, throttled, stress, tls_ok, tls_failed, logins_ok, logins_failed. logins: who may log in,
     where the listener offers that. judge(ident, prefix, content) hears of each accepted message, where the listener
@@ -114,6 +115,7 @@ class Desk:
 
     __slots__ = (
         "callers",
+        "claims",
         "counts",
         "dates",
         "expanded",
@@ -137,6 +139,7 @@ class Desk:
         logins: Logins | None = None,
         judge: Callable[[bytes, bytes, object], None] | None = None,
         expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
+        claims: Callers | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
@@ -147,5 +150,6 @@ class Desk:
         self.logins = logins
         self.judge = judge
         self.expanded = expanded
+        self.claims = claims
         self.temper: Temper = policy.calm
         self.dates = DateLine()

@@ -60,7 +60,8 @@ class Door:
     look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
     logins: who may log in, where the policy offers that. judge(ident, prefix, content) hears of each accepted message
     and never waits. give_up() is called when no descriptor is left: close what can be spared. Never waits.
-    expanded(ident, envelope, names, wall) is told of the names in a message just committed that stood for others."""
+    expanded(ident, envelope, names, wall) is told of the names in a message just committed that stood for others.
+    check_helo(name, address) -> "pass" | "fail" | "temperror": is that client what it calls itself? May wait."""
 
     def __init__(
         self,
@@ -79,11 +80,13 @@ class Door:
         judge: Callable[[bytes, bytes, object], None] | None = None,
         give_up: Callable[[], object] = _nothing,
         expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
+        check_helo: Callable[[str, str], str] | None = None,
     ) -> None:
         self._give_up = give_up
         self._short_at = 0.0  # when a descriptor was last missing; 0.0: none is
         callers = Callers(look_up) if look_up is not None else None
-        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge, expanded)
+        claims = Callers(check_helo) if check_helo is not None and policy.helo_check != "off" else None
+        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge, expanded, claims)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory

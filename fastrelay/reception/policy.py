@@ -25,6 +25,8 @@ UNIX = "unix"  # what runtime.stream says a local peer is
 TARPIT_SECONDS = 1.0  # per reply group with an error, after the tenth: Postfix smtpd_error_sleep_time
 _REMEMBERED = 4096  # clients whose right is kept; working it out costs 4 us, looking it up 0.1
 
+FALSE_HELO = reply(550, "5.7.1", "The name in your HELO does not lead to your address")
+HELO_UNKNOWN = reply(450, "4.4.3", "The name in your HELO cannot be looked up now")
 RELAY_DENIED = reply(550, "5.7.1", "Relaying denied")
 CLIENT_FULL = "Too many connections from your address"
 HOUSE_FULL = "Too many connections, try again later"
@@ -86,6 +88,7 @@ class Policy:
         "block_seconds",
         "calm",
         "certificates",
+        "helo_check",
         "implicit_tls",
         "may_introduce",
         "may_relay",
@@ -121,6 +124,7 @@ class Policy:
         self.strained = stress.strained(listener.command_timeout)
         self.block_seconds = listener.data_timeout
         self._looks_up = listener.reverse_lookup
+        self.helo_check = listener.helo_check
         self.min_rate = listener.min_data_rate
         self.implicit_tls = listener.tls == "implicit"
         self.certificates = CertificateOwners(listener.relay_certificates) if listener.relay_certificates else None
@@ -136,6 +140,10 @@ class Policy:
         if client == UNIX or self._looks_up == "never":
             return False
         return self._looks_up == "all" or not may_relay
+
+    def checks_helo(self, client: str, may_relay: bool) -> bool:
+        """Is what this client calls itself looked up? For those that may relay only where all names are."""
+        return self.helo_check != "off" and client != UNIX and (not may_relay or self._looks_up == "all")
 
     def limits(self, client: str) -> Sequence[tuple[LimitKey, Limit]]:
         """What a connection of this client takes from the ledger. Clients that may relay have no limit of their own

@@ -28,6 +28,7 @@ from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
 from fastrelay.reception.logins import NOT_NOW
 from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
+from fastrelay.reception.policy import FALSE_HELO, HELO_UNKNOWN
 from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
 from fastrelay.runtime import clock, tasks, x509
 from fastrelay.smtp.events import (
@@ -69,6 +70,8 @@ class Session:
     __slots__ = (
         "_began",
         "_caller",
+        "_checked",
+        "_claim",
         "_client",
         "_desk",
         "_draft",
@@ -102,6 +105,8 @@ class Session:
         self._relays = desk.policy.may_relay(self._client)
         self._verified = UNKNOWN
         self._caller: Caller | None = None  # while the client's name is being looked up
+        self._claim: Caller | None = None  # while what it said in HELO is
+        self._checked = ""  # what came of that: "pass", "fail", "temperror", "" for no check
         if desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
             self._caller = desk.callers.begin(self._client)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
@@ -217,6 +222,8 @@ class Session:
                     self._mail(event)  # type: ignore[arg-type]
                 elif kind is Hello:
                     self._head = b""
+                    if desk.claims is not None:
+                        self._check()
                     if self._held or self._draft is not None:
                         self._forget_content()
                 else:
@@ -226,9 +233,8 @@ class Session:
                 machine.hang_up(self._closing(), "closing")
             output = machine.take_output()
             if output:
-                if self._caller is not None and machine.state is _CONTENT:  # 354 is about to be said
-                    self._verified = self._caller.name()
-                    self._caller = None
+                if machine.state is _CONTENT and (self._caller is not None or self._claim is not None):
+                    self._hear()  # 354 is about to be said
                 if machine.errors > self._patience:
                     self._patience = machine.errors
                     if desk.temper.tarpit_seconds:
@@ -305,7 +311,31 @@ class Session:
             except MachineShort as short:
                 self._refuse(self._shortage(short), "MAIL", blame=False, sender=event.sender)
                 return
+        elif desk.claims is not None and desk.policy.helo_check == "require":
+            self._hear()
+            if self._checked != "pass":
+                answer = HELO_UNKNOWN if self._checked == "temperror" else FALSE_HELO
+                self._refuse(answer, "MAIL", sender=event.sender)
+                return
         self._machine.mail_ok()
+
+    def _check(self) -> None:
+        """HELO or EHLO was said: begin to look up whether the client is what it says."""
+        self._claim, self._checked = None, ""
+        desk = self._desk
+        if desk.claims is not None and desk.policy.checks_helo(self._client, self._relays):
+            self._claim = desk.claims.begin(self._machine.helo, self._client)
+            self._checked = "temperror"  # until it is known, or if too many are under way
+
+    def _hear(self) -> None:
+        """What DNS says of the client. May wait, in the bounds of caller.py."""
+        if self._caller is not None:
+            self._verified = self._caller.name()
+            self._caller = None
+        if self._claim is not None:
+            found = self._claim.name()
+            self._checked = found if found != UNKNOWN else "temperror"
+            self._claim = None
 
     def _rcpt(self, event: Rcpt) -> None:
         verdict = self._desk.policy.recipient(event.address, self._relays)
@@ -373,7 +403,8 @@ class Session:
             self._client = event.address or UNKNOWN
         self._relays = bool(event.login) or desk.policy.may_relay(self._client)
         self._verified = event.name or UNKNOWN
-        self._caller = None
+        self._caller = self._claim = None
+        self._checked = ""  # until EHLO comes again, as it must
         unnamed = event.name is None and self._client != UNKNOWN
         if unnamed and desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
             self._caller = desk.callers.begin(self._client)
@@ -448,15 +479,14 @@ class Session:
         text = ident.hex()
         head = self._head
         if not head or mail.smtputf8:
-            if self._caller is not None:  # nothing said 354: the message came by BDAT
-                self._verified = self._caller.name()
-                self._caller = None
+            self._hear()  # where nothing said 354: the message came by BDAT
             head = received_head(
                 machine.helo,
                 self._client,
                 desk.policy.terms.hostname,
                 protocol(extended=machine.extended, tls=machine.tls, user=machine.user, smtputf8=mail.smtputf8),
                 verified=self._verified,
+                checked=self._checked,
             )
             if not mail.smtputf8:
                 self._head = head
@@ -541,6 +571,8 @@ class Session:
         }
         if machine.user:
             fields["user"] = machine.user
+        if self._checked and self._claim is None:
+            fields["helo_check"] = self._checked
         layer = self._stream.tls
         if layer is not None:
             cipher = layer.cipher()

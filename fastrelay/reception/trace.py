@@ -3,6 +3,7 @@
 Received: from CLAIMED (VERIFIED [ADDRESS])
         by HOSTNAME with ESMTP id IDENT; DATE
 
+Where HELO is checked (RFC 5321 4.1.4 lets us), " (helo check: pass)" or fail or temperror follows the address.
 CLAIMED is what the client said in HELO, VERIFIED its name by DNS ("unknown" when none was looked up). There is no
 "for": it would show one recipient of a message to the others. Every part is printable ASCII by the grammar, so the
 field cannot become two.
@@ -24,13 +25,18 @@ def protocol(*, extended: bool, tls: bool, user: str = "", smtputf8: bool = Fals
     return ("UTF8SMTP" if smtputf8 else "ESMTP") + ("S" if tls else "") + ("A" if user else "")
 
 
-def received_head(claimed: str, client: str, hostname: str, word: str, *, verified: str = "unknown") -> bytes:
-    """The part that stays the same for all messages of a session: up to and with "id "."""
+def received_head(
+    claimed: str, client: str, hostname: str, word: str, *, verified: str = "unknown", checked: str = ""
+) -> bytes:
+    """The part that stays the same for all messages of a session: up to and with "id ". checked: what came of the look
+    at HELO, "" where there was none."""
     if client == "unix":
         where = "local socket"
     else:
         address = client.partition("%")[0]  # without the zone of a link-local address
         where = f"{verified} [{'IPv6:' if ':' in address else ''}{address}]"
+    if checked:
+        where += f") (helo check: {checked}"
     return f"Received: from {claimed} ({where})\r\n\tby {hostname} with {word} id ".encode("ascii", "replace")
 
 

@@ -7,8 +7,9 @@ the answers are cached like all others.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Literal
 
-from fastrelay.routing.answers import Answer
+from fastrelay.routing.answers import Answer, Status
 from fastrelay.routing.resolver import Resolver
 from fastrelay.smtp import grammar
 
@@ -26,6 +27,26 @@ def verified_name(resolver: Resolver, client: str) -> str:
         if leads_to(answer, address):
             return name
     return ""
+
+
+def claim(resolver: Resolver, name: str, client: str) -> Literal["pass", "fail", "temperror"]:
+    """Is a client what it calls itself in HELO: does the name lead to its address, or is the literal its address? The
+    words are those of RFC 8601 2.7. A name confirmed from the other side (`verified_name`) leads there too, so it needs
+    no look-up of its own. May wait for DNS.
+    """
+    address = _public_form(client)
+    if address is None:
+        return "fail"
+    if name.startswith("["):
+        return "pass" if _public_form(name[1:-1].lower().removeprefix("ipv6:")) == address else "fail"
+    try:
+        host = grammar.domain(name.rstrip(".").lower().encode("ascii"))
+    except (grammar.Malformed, UnicodeEncodeError):
+        return "fail"
+    (answer,) = resolver.query_all([(host, "A" if address.version == 4 else "AAAA")])
+    if leads_to(answer, address):
+        return "pass"
+    return "temperror" if answer.status is Status.FAILED else "fail"
 
 
 def claims(answer: Answer) -> list[str]:

@@ -63,10 +63,15 @@ def play(one: Dialogue, listener: dict[str, Any], certificates: Certificates) ->
     intake, ledger = one.intake(), FakeLedger()
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
+    listener = dict(listener)
+    check_helo = listener.pop("check_helo", None)
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     shown = certificates if way_of_tls != "none" else None
     log = FakeLog()
-    door = Door(policy, [listening], intake, ledger, log, Counts(), tls=shown, logins=logins_of(log))
+    logins = logins_of(log)
+    door = Door(
+        policy, [listening], intake, ledger, log, Counts(), tls=shown, logins=logins, check_helo=check_helo
+    )  # fmt: skip
     door.open()
     client = stream.connect("127.0.0.1", port)
     client.expire_in(20.0)

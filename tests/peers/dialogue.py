@@ -172,6 +172,8 @@ def parse(text: str, name: str = "") -> Dialogue:
                 key, equals, value = word.partition("=")
                 if key.endswith("_from"):
                     listener[key] = tuple(value.split(","))
+                elif key == "check_helo":  # what comes of the look at HELO: pass, fail, temperror
+                    listener[key] = lambda name, address, found=value: found
                 elif key == "alias":  # alias=name@relay.example:one@there.example,two@there.example
                     alias, _, members = value.partition(":")
                     listener["aliases"] = (*listener.get("aliases", ()), (alias, tuple(members.split(","))))

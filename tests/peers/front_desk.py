@@ -283,7 +283,11 @@ class ScriptStream:
 
 
 def desk_of(
-    intake: FakeIntake, log: FakeLog | None = None, look_up: Callable[[str], str] | None = None, **listener: Any
+    intake: FakeIntake,
+    log: FakeLog | None = None,
+    look_up: Callable[[str], str] | None = None,
+    check_helo: Callable[[str, str], str] | None = None,
+    **listener: Any,
 ) -> Desk:
     """A desk with a policy of these listener keys; errors cost a client no time."""
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
@@ -291,4 +295,5 @@ def desk_of(
     certificates = FakeCertificates() if listener.get("tls", "none") != "none" else None
     log = log or FakeLog()
     logins = logins_of(log) if listener.get("auth", "none") != "none" else None
-    return Desk(policy, intake, log, Counts(), certificates, callers, logins)
+    claims = Callers(check_helo) if check_helo is not None else None
+    return Desk(policy, intake, log, Counts(), certificates, callers, logins, claims=claims)

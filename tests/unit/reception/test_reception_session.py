@@ -209,6 +209,51 @@ def test_who_wants_to_know_of_names_that_stand_for_others_is_told_before_the_250
     assert [name.notify for name in boss] == ["SUCCESS"] and [name.notify for name in staff] == ["NEVER", "NEVER"]
 
 
+# -- what HELO claims -------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_is_recorded_in_received_and_in_the_log() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def check(name: str, address: str) -> str:
+        asked.append((name, address))
+        return "fail" if name == "liar.example" else "pass"
+
+    by_chunks = ENVELOPE.removesuffix(b"DATA\r\n") + b"BDAT 5 LAST\r\none\r\n"
+    one = visit(
+        [EHLO, ENVELOPE, BODY + DOT, b"HELO liar.example\r\n", by_chunks],
+        check_helo=check, helo_check="record", reverse_lookup="all",
+    )  # fmt: skip
+    heads = [message.prefix.split(b"\r\n")[0] for message in one.intake.messages]
+    assert heads == [
+        b"Received: from client.example (unknown [127.0.0.1]) (helo check: pass)",
+        b"Received: from liar.example (unknown [127.0.0.1]) (helo check: fail)",
+    ]
+    assert asked == [("client.example", "127.0.0.1"), ("liar.example", "127.0.0.1")]
+    assert [event["helo_check"] for event in one.log.of("Reception")] == ["pass", "fail"]
+
+
+def test_of_a_client_that_may_relay_nothing_is_asked() -> None:
+    for how in ("record", "require"):
+        one = visit([EHLO, ENVELOPE, BODY + DOT], check_helo=lambda name, address: "fail", helo_check=how)
+        assert b"helo" not in one.intake.messages[0].prefix and "helo_check" not in one.log.of("Reception")[0]
+    one = visit(
+        [EHLO, ENVELOPE, BODY + DOT],
+        check_helo=lambda name, address: "fail",
+        helo_check="require",
+        reverse_lookup="all",
+    )
+    assert b"(helo check: fail)" in one.intake.messages[0].prefix, "recorded, not refused"
+
+
+def test_a_false_claim_of_a_stranger_is_in_the_log() -> None:
+    one = visit(
+        [EHLO, b"MAIL FROM:<>\r\n"], client="192.0.2.1", check_helo=lambda name, address: "fail", helo_check="require"
+    )
+    (event,) = one.log.of("Rejection")
+    assert event["helo_check"] == "fail" and event["response"]["command"] == "MAIL"
+
+
 # -- chunks -----------------------------------------------------------------------------------------------------------
 
 BY_CHUNKS = ENVELOPE.removesuffix(b"DATA\r\n")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from fastrelay.routing.answers import Answer, Status
-from fastrelay.routing.reverse import MAX_CLAIMS, verified_name
+from fastrelay.routing.reverse import MAX_CLAIMS, claim, verified_name
 
 
 class Canned:
@@ -96,3 +96,35 @@ def test_failing_servers_mean_no_name() -> None:
 def test_what_has_no_place_in_dns_is_not_asked_for(client: str) -> None:
     resolver = Canned({})
     assert verified_name(resolver, client) == "" and resolver.asked == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "found"),
+    [
+        ("mail.client.example", "1.2.3.4", "pass"),
+        ("Mail.Client.Example.", "1.2.3.4", "pass"),
+        ("mail.client.example", "::ffff:1.2.3.4", "pass"),
+        ("mail.client.example", "1.2.3.5", "fail"),
+        ("other.client.example", "1.2.3.4", "fail"),
+        ("mail.client.example", "2001:db8::1", "fail"),
+        ("six.client.example", "2001:db8::1", "pass"),
+        ("[1.2.3.4]", "1.2.3.4", "pass"),
+        ("[IPv6:2001:DB8:0::1]", "2001:db8::1", "pass"),
+        ("[1.2.3.5]", "1.2.3.4", "fail"),
+        ("1.2.3.4", "1.2.3.4", "fail"),
+        ("under_score.example", "1.2.3.4", "fail"),
+        ("mail.client.example", "unix", "fail"),
+        ("mail.client.example", "fe80::1%eth0", "fail"),
+    ],
+)
+def test_a_claim_in_helo_is_true_where_the_name_leads_to_the_client(name: str, client: str, found: str) -> None:
+    table = {
+        ("mail.client.example", "A"): ("9.9.9.9", "1.2.3.4"),
+        ("six.client.example", "AAAA"): ("2001:db8::1",),
+    }
+    assert claim(Canned(table), name, client) == found  # type: ignore[arg-type]
+
+
+def test_a_claim_nobody_can_look_up_is_neither_true_nor_false() -> None:
+    assert claim(Canned({}, broken=True), "mail.client.example", "1.2.3.4") == "temperror"  # type: ignore[arg-type]
+    assert claim(Canned({}, broken=True), "[1.2.3.4]", "1.2.3.4") == "pass"  # type: ignore[arg-type]
