@@ -3,7 +3,8 @@
 Received: from CLAIMED (VERIFIED [ADDRESS])
         by HOSTNAME with ESMTP id IDENT; DATE
 
-Where HELO is checked (RFC 5321 4.1.4 lets us), " (helo check: pass)" or fail or temperror follows the address.
+Where HELO is checked (RFC 5321 4.1.4 lets us), " (claimed name: pass)", or fail or temperror, follows the address; not
+"helo ...", which readers of Exim's fields take for the name itself.
 CLAIMED is what the client said in HELO, VERIFIED its name by DNS ("unknown" when none was looked up). There is no
 "for": it would show one recipient of a message to the others. Every part is printable ASCII by the grammar, so the
 field cannot become two.
@@ -36,7 +37,7 @@ def received_head(
         address = client.partition("%")[0]  # without the zone of a link-local address
         where = f"{verified} [{'IPv6:' if ':' in address else ''}{address}]"
     if checked:
-        where += f") (helo check: {checked}"
+        where += f") (claimed name: {checked}"
     return f"Received: from {claimed} ({where})\r\n\tby {hostname} with {word} id ".encode("ascii", "replace")
 
 

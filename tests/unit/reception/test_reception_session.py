@@ -226,8 +226,8 @@ def test_a_claim_is_recorded_in_received_and_in_the_log() -> None:
     )  # fmt: skip
     heads = [message.prefix.split(b"\r\n")[0] for message in one.intake.messages]
     assert heads == [
-        b"Received: from client.example (unknown [127.0.0.1]) (helo check: pass)",
-        b"Received: from liar.example (unknown [127.0.0.1]) (helo check: fail)",
+        b"Received: from client.example (unknown [127.0.0.1]) (claimed name: pass)",
+        b"Received: from liar.example (unknown [127.0.0.1]) (claimed name: fail)",
     ]
     assert asked == [("client.example", "127.0.0.1"), ("liar.example", "127.0.0.1")]
     assert [event["helo_check"] for event in one.log.of("Reception")] == ["pass", "fail"]
@@ -243,7 +243,7 @@ def test_of_a_client_that_may_relay_nothing_is_asked() -> None:
         helo_check="require",
         reverse_lookup="all",
     )
-    assert b"(helo check: fail)" in one.intake.messages[0].prefix, "recorded, not refused"
+    assert b"(claimed name: fail)" in one.intake.messages[0].prefix, "recorded, not refused"
 
 
 def test_a_false_claim_of_a_stranger_is_in_the_log() -> None:

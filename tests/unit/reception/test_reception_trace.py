@@ -7,6 +7,7 @@ import pytest
 
 from fastrelay.mail.headers import MAX_HEADER, received_count
 from fastrelay.reception.trace import DateLine, HopCount, protocol, received_head
+from fastrelay.trail.parse import hop
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,17 @@ def test_protocol_words(extended: bool, tls: bool, user: str, word: str) -> None
 def test_what_was_claimed_and_what_was_verified(client: str, where: bytes) -> None:
     head = received_head("client.example", client, "relay.example", "ESMTP")
     assert head == b"Received: from client.example " + where + b"\r\n\tby relay.example with ESMTP id "
+
+
+def test_what_came_of_the_look_at_helo_hides_nothing_from_who_reads_the_field() -> None:
+    plain, noted = (
+        received_head("client.example", "192.0.2.1", "relay.example", "ESMTP", verified="mail.example", checked=checked)
+        for checked in ("", "pass")
+    )
+    assert noted == plain.replace(b"])", b"]) (claimed name: pass)")
+    one, other = (hop(head.decode()[9:] + "1; Wed, 25 Nov 2026 12:00:00 +0000") for head in (plain, noted))
+    assert (one.sender, one.taker, one.protocol) == (other.sender, other.taker, other.protocol)
+    assert (other.sender.claimed, other.sender.name) == ("client.example", "mail.example")
 
 
 def test_a_verified_name_is_shown_beside_the_claimed_one() -> None:
