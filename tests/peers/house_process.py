@@ -42,6 +42,7 @@ class House:
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             pass_fds=[passed] if passed >= 0 else [],
+            start_new_session=True,
         )
         assert self.process.stderr is not None
         self.fd = self.process.stderr.fileno()
@@ -104,12 +105,9 @@ class House:
         (self.folder / "spool" / "behaviour").write_text(behaviour)
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # the programs of upgrades too
         self.process.wait(PATIENCE)
-        with contextlib.suppress(OSError, ValueError):
-            if self.master:
-                os.kill(self.master, signal.SIGKILL)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
