@@ -29,6 +29,8 @@ from fastrelay.adoption import Adoption
 from fastrelay.control import Control
 from fastrelay.control import Door as ControlDoor
 from fastrelay.control.explain import Explainer
+from fastrelay.control.pulse import Pulse
+from fastrelay.control.traces import Traces
 from fastrelay.delivery.accounts import accounts
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
@@ -56,7 +58,7 @@ from fastrelay.routing.reverse import claim, verified_name
 from fastrelay.routing.router import Router
 from fastrelay.runtime import certificates, clock, tasks, tls
 from fastrelay.runtime.signals import SignalWatch
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import connect, wheel
 from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.classify import classify
 from fastrelay.settlement.notices import Notices, left_when_late
@@ -132,6 +134,7 @@ class Worker:
         self.store = Store(slot, config.spool, config.limits, disk=disk, note=self.log.write, counts=self.counts)
         self.resolver = resolver.configured(config.dns)
         self.router = Router(config, self.resolver)
+        self.traces = Traces(lambda: self.pool.close_idle())  # what is connected already could not be listened to
         dialer = Dialer(
             renewal.hello_of(config),
             classify,
@@ -139,6 +142,7 @@ class Worker:
             tls.client_context(verify=False),
             tls.verifying_contexts(configuration.authorities(config)),
             accounts=accounts(config.credentials),
+            connect=self.traces.connecting(connect),
         )
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))
@@ -152,6 +156,7 @@ class Worker:
             lost=self._start_over,
             say=self.log.say,
         )
+        self.pulse = Pulse(self.counts, self.scheduler.lanes)
         self.suspending = Suspending(
             Suspensions(Path(config.spool.path)), self.scheduler, self.store.envelope, self.log.say
         )
@@ -180,6 +185,8 @@ class Worker:
             loading=lambda: self.adoption.under_way or not self._loaded,
             notices=notices,
             look_again=self.suspending.look,
+            traces=self.traces,
+            pulse=self.pulse,
             explainer=Explainer(self.scheduler, self.router, self.store, seat.ledger, lambda: self._config),
         )
         self._rooms = Rooms(
@@ -214,6 +221,7 @@ class Worker:
             logins=self.logins,
             judge=self.jury.consider if listener.judge_received else None,
             expanded=self._notices.expanded if listener.aliases else None,
+            tap=self.traces,
         )
 
     def _parts(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
@@ -461,6 +469,8 @@ class Worker:
         counts.dns_hit, counts.dns_miss, counts.dns_negative, counts.dns_stale = self._dns()
         self._exporter.flush()
         self.suspending.look()
+        self.traces.tick(now)
+        self.pulse.tick(clock.wall())
         if self._loaded and self._ending is None:
             self.adoption.look(now)
 

@@ -15,6 +15,7 @@ import enum
 import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from fastrelay.errors import PeerError, PeerTimeout
 from fastrelay.mail.envelope import Envelope, Recipient
@@ -55,6 +56,14 @@ def _nothing() -> None:
     """Nothing can be spared."""
 
 
+class Tap(Protocol):
+    """Lets an operator listen (control/traces.py): while that is wanted, the stream to use instead."""
+
+    @property
+    def wanted(self) -> bool: ...
+    def inbound(self, stream: Any, ident: str, /) -> Any: ...
+
+
 class Door:
     """`sessions` is the number of connections here now. memory() is the share in use of what bodies may take.
     look_up(address) is the client's verified name or "" and may wait for DNS; without it nobody has a name.
@@ -79,9 +88,11 @@ class Door:
         logins: Logins | None = None,
         judge: Callable[[bytes, bytes, object], None] | None = None,
         give_up: Callable[[], object] = _nothing,
+        tap: Tap | None = None,
         expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
         check_helo: Callable[[str, str], str] | None = None,
     ) -> None:
+        self.tap = tap
         self._give_up = give_up
         self._short_at = 0.0  # when a descriptor was last missing; 0.0: none is
         callers = Callers(look_up) if look_up is not None else None
@@ -255,7 +266,9 @@ class Door:
             try:
                 desk.counts.sessions += 1
                 self._serial += 1
-                session = Session(desk, stream, f"{self._prefix}-{self._serial:x}")
+                ident = f"{self._prefix}-{self._serial:x}"
+                tap = self.tap
+                session = Session(desk, stream if tap is None or not tap.wanted else tap.inbound(stream, ident), ident)
                 self._here.add(session)
                 if self._stand is _Stand.CLOSING:
                     session.leave()
