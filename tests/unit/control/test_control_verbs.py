@@ -201,8 +201,13 @@ def both_summaries(slot: Slot, **select: Any) -> tuple[dict[str, Any], dict[str,
     return quick, slow
 
 
-@pytest.mark.parametrize("select", [{}, {"all": True}, {"domain": "B.example"}, {"site": "big"}, {"held": False}])
+@pytest.mark.parametrize(
+    "select", [{}, {"all": True}, {"domain": "B.example"}, {"site": "big"}, {"held": False}, {"held": True}]
+)
 def test_a_summary_by_the_schedule_is_one_by_the_records(slot: Slot, select: dict[str, Any]) -> None:
+    slot.schedule.items(ident(2))[0].place = Place.HELD
+    envelope, state = slot.spool.open[ident(2)]
+    slot.spool.open[ident(2)] = envelope, State(2, state.recipients, "why")
     quick, slow = both_summaries(slot, **select)
     assert quick == slow and quick["messages"]
 

@@ -204,6 +204,18 @@ def test_hold_retry_and_release_do_not_pass_a_bar() -> None:
     assert house.places([held]) == {Place.HELD} and house.places([hastened]) == {Place.READY}
 
 
+def test_what_was_held_before_a_bar_is_no_longer_marked_as_suspended() -> None:
+    house = House()
+    ident = house.add()
+    house.bar(Bar("domain", "a.test", math.inf))
+    house.run()
+    (item,) = house.s.items(ident)
+    assert item.route is not None
+    house.s.hold(ident)
+    house.s.release(ident, house.clock.at + 500)
+    assert item.place is Place.WAITING and item.route is None
+
+
 def test_a_pick_puts_a_bounded_number_aside_and_runners_are_woken_behind_them() -> None:
     house = House()
     barred = [house.add() for _ in range(3 * BARRED)]
