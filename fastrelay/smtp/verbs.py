@@ -16,7 +16,6 @@ from fastrelay.smtp.events import Dropped, Event, Hello, Refused, Spoiled, Start
 from fastrelay.smtp.extensions import Extension
 from fastrelay.smtp.incoming import Incoming
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
-from fastrelay.smtp.terms import Terms
 
 _CLOSED, _CHUNKS = State.CLOSED, State.CHUNKS
 _ON_HELLO, _ON_MAIL, _ON_RCPT = TRANSITIONS[Step.HELLO], TRANSITIONS[Step.MAIL], TRANSITIONS[Step.RCPT]
@@ -108,15 +107,12 @@ def _data(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.out_of_order(Step.DATA)
     incoming = dialogue.incoming
     if incoming is None:
-        incoming = dialogue.incoming = _incoming(dialogue.terms)
+        terms = dialogue.terms
+        incoming = dialogue.incoming = IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
     incoming.begin()
     dialogue.state = _ON_DATA[dialogue.state]
     dialogue.out.append(words.GO_ON)
     return None
-
-
-def _incoming(terms: Terms) -> Incoming:
-    return IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
 
 
 def _rset(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -198,7 +194,8 @@ def _bdat(dialogue: Dialogue, argument: bytes) -> Event | None:
         return None
     incoming = dialogue.incoming
     if incoming is None:
-        incoming = dialogue.incoming = _incoming(dialogue.terms)
+        terms = dialogue.terms
+        incoming = dialogue.incoming = IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
     if state is not _CHUNKS:
         incoming.begin()
     chunk.blamed = False
