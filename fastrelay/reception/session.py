@@ -2,10 +2,9 @@
 
     read -> machine -> policy -> intake.accept -> [on stable storage] -> 250
 
-One write per reply group. The client's name (caller.py) is looked up from the accept on and waited for before 354. The
-250 to a message is said after `intake.accept` has returned, never before; between the last dot and it nothing is asked
-of DNS or of the content but the count of its Received fields. A message that came in whole, or in small pieces of HOLD
-octets together, is handed on as one bytes object; a larger one goes piece by piece into a draft.
+One write per reply group. Who the client is (identity.py) is looked up from the accept on and waited for before 354.
+The 250 to a message is said after `intake.accept` has returned, never before; between the last dot and it nothing is
+asked of DNS or of the content but the count of its Received fields (gathering.py holds what has come).
 
 Deadlines: a command within `command_timeout` of the reply before it, however it is cut into pieces; content as
 pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine. Under
@@ -21,16 +20,15 @@ from typing import Any
 from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
 from fastrelay.eventlog import response
 from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.headers import received_count
 from fastrelay.mail.reply import Reply, reply
-from fastrelay.reception.caller import UNKNOWN, Caller
 from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
+from fastrelay.reception.gathering import Gathering
+from fastrelay.reception.identity import Identity
 from fastrelay.reception.logins import NOT_NOW
-from fastrelay.reception.owners import CertificateOwners
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.policy import FALSE_HELO, HELO_UNKNOWN
-from fastrelay.reception.trace import MAX_HOPS, HopCount, protocol, received_head
-from fastrelay.runtime import clock, tasks, x509
+from fastrelay.reception.trace import protocol, received_head
+from fastrelay.runtime import clock, tasks
 from fastrelay.smtp.events import (
     AuthClaim,
     AuthLookup,
@@ -51,7 +49,6 @@ from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import SLOW_ERRORS
 from fastrelay.smtp.words import AUTH_NO, NO_TLS, TOO_MANY_RECIPIENTS
 
-HOLD = 16 * 1024  # octets of an unfinished message kept here; what is larger goes to a draft, which has a budget
 LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a client has under way that writes before
 # it reads (send and receive buffers of Linux start at 16 and 128 KiB); 1 MiB costs us 0.3 ms
 
@@ -59,8 +56,6 @@ _CONTENT, _CHUNK, _CLOSED = State.CONTENT, State.CHUNK, State.CLOSED
 _BETWEEN = (State.START, State.READY, State.AUTH)
 _FREE_TO_GO = (State.START, State.READY, State.AUTH, State.CLOSED)  # CLOSED: the session only lingers
 _KEEPS_ITS_TIME = (State.CONTENT, State.CHUNK, State.ASTRAY, State.CLOSED)
-_NOTHING: dict[str, str] = {}
-_LOOP = reply(554, "5.4.6", "Too many hops, this message loops")
 _LOG_SHORT = reply(452, "4.3.1", "Not now, try again later")
 
 
@@ -69,25 +64,17 @@ class Session:
 
     __slots__ = (
         "_began",
-        "_caller",
-        "_checked",
-        "_claim",
-        "_client",
         "_desk",
-        "_draft",
         "_failed_logins",
+        "_gathering",
         "_head",
-        "_held",
-        "_hops",
+        "_identity",
         "_leaving",
         "_machine",
         "_octets",
         "_patience",
-        "_relays",
         "_shaking",
-        "_shown",
         "_stream",
-        "_verified",
         "_waiting",
         "ident",
         "task",
@@ -96,23 +83,14 @@ class Session:
     def __init__(self, desk: Desk, stream: Stream, ident: str) -> None:
         self._desk = desk
         self._stream = stream
-        self._client = stream.peer[0]
+        self._identity = Identity(desk, stream.peer[0])
+        self._gathering = Gathering(desk.intake)
         policy = desk.policy
-        trusted = policy.trusts is not None and policy.trusts(self._client)
+        trusted = policy.trusts is not None and policy.trusts(stream.peer[0])
         terms = policy.trusted_terms if trusted else policy.terms
         self._machine = Server(terms, tls=policy.implicit_tls and desk.tls is not None)
         self._machine.max_errors = desk.temper.max_errors
-        self._relays = desk.policy.may_relay(self._client)
-        self._verified = UNKNOWN
-        self._caller: Caller | None = None  # while the client's name is being looked up
-        self._claim: Caller | None = None  # while what it said in HELO is
-        self._checked = ""  # what came of that: "pass", "fail", "temperror", "" for no check
-        if desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
-            self._caller = desk.callers.begin(self._client)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
-        self._held = b""
-        self._draft: Draft | None = None
-        self._hops: HopCount | None = None
         self._began = 0.0  # monotonic, of the content on its way; 0.0: no read was for it alone
         self._octets = 0  # of it, as read
         self._patience = SLOW_ERRORS  # errors of the client that cost it nothing more
@@ -120,7 +98,6 @@ class Session:
         self._leaving = False
         self._waiting = False  # for the client to say something
         self._shaking = False  # hands, in TLS
-        self._shown = _NOTHING  # of the client's certificate, for the log
         self.ident = ident
         self.task: tasks.Task | None = None
 
@@ -161,7 +138,7 @@ class Session:
         except PeerError:
             return  # the client is gone; a message without its dot never was one
         finally:
-            self._forget_content()
+            self._gathering.forget()
             self._stream.close()
 
     def _open(self) -> None:
@@ -193,20 +170,7 @@ class Session:
             self._shaking = False
         desk.counts.tls_ok += 1
         if desk.policy.certificates is not None:
-            self._meet(desk.policy.certificates)
-
-    def _meet(self, owners: CertificateOwners) -> None:
-        """The client may have shown a certificate, which the handshake has verified then."""
-        layer = self._stream.tls
-        octets = layer.getpeercert(True) if layer is not None else None
-        if octets:
-            try:
-                shown = x509.read(octets)
-            except ValueError:  # verified, but unlike any that OpenSSL or a browser's authority makes: a stranger's
-                return
-            self._shown = {"tls_client_name": x509.name_of(shown), "tls_client_sha256": shown.sha256}
-            if owners.may_relay(shown):
-                self._relays = True
+            self._identity.meet(stream.tls)
 
     def _converse(self) -> None:
         machine, stream, desk = self._machine, self._stream, self._desk
@@ -223,9 +187,9 @@ class Session:
                 elif kind is Hello:
                     self._head = b""
                     if desk.claims is not None:
-                        self._check()
-                    if self._held or self._draft is not None:
-                        self._forget_content()
+                        self._identity.claim(machine.helo)
+                    if self._gathering.begun:
+                        self._gathering.forget()
                 else:
                     self._rare(event)
                 continue
@@ -233,8 +197,8 @@ class Session:
                 machine.hang_up(self._closing(), "closing")
             output = machine.take_output()
             if output:
-                if machine.state is _CONTENT and (self._caller is not None or self._claim is not None):
-                    self._hear()  # 354 is about to be said
+                if machine.state is _CONTENT and not self._identity.known:
+                    self._identity.hear()  # 354 is about to be said
                 if machine.errors > self._patience:
                     self._patience = machine.errors
                     if desk.temper.tarpit_seconds:
@@ -301,7 +265,7 @@ class Session:
     def _mail(self, event: Mail) -> None:
         desk = self._desk
         self._began = 0.0
-        if self._relays:  # nobody else gets as far as a message, so nobody else costs a look at the disk
+        if self._identity.relays:  # nobody else gets as far as a message, so nobody else costs a look at the disk
             if desk.log.short:
                 desk.counts.throttled["log"] += 1
                 self._refuse(_LOG_SHORT, "MAIL", blame=False, sender=event.sender)
@@ -312,33 +276,15 @@ class Session:
                 self._refuse(self._shortage(short), "MAIL", blame=False, sender=event.sender)
                 return
         elif desk.claims is not None and desk.policy.helo_check == "require":
-            self._hear()
-            if self._checked != "pass":
-                answer = HELO_UNKNOWN if self._checked == "temperror" else FALSE_HELO
+            self._identity.hear()
+            if self._identity.checked != "pass":
+                answer = HELO_UNKNOWN if self._identity.checked == "temperror" else FALSE_HELO
                 self._refuse(answer, "MAIL", sender=event.sender)
                 return
         self._machine.mail_ok()
 
-    def _check(self) -> None:
-        """HELO or EHLO was said: begin to look up whether the client is what it says."""
-        self._claim, self._checked = None, ""
-        desk = self._desk
-        if desk.claims is not None and desk.policy.checks_helo(self._client, self._relays):
-            self._claim = desk.claims.begin(self._machine.helo, self._client)
-            self._checked = "temperror"  # until it is known, or if too many are under way
-
-    def _hear(self) -> None:
-        """What DNS says of the client. May wait, in the bounds of caller.py."""
-        if self._caller is not None:
-            self._verified = self._caller.name()
-            self._caller = None
-        if self._claim is not None:
-            found = self._claim.name()
-            self._checked = found if found != UNKNOWN else "temperror"
-            self._claim = None
-
     def _rcpt(self, event: Rcpt) -> None:
-        verdict = self._desk.policy.recipient(event.address, self._relays)
+        verdict = self._desk.policy.recipient(event.address, self._identity.relays)
         if isinstance(verdict, Reply):
             self._refuse(verdict, "RCPT", recipient=event.address)
             return
@@ -352,41 +298,42 @@ class Session:
 
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
-            self._forget_content()
+            self._gathering.forget()
             self._note_refusal(event.reply, event.command, sender=event.sender)
         elif isinstance(event, Dropped):
-            self._forget_content()
+            self._gathering.forget()
         elif isinstance(event, Refused):
             self._note_refusal(event.reply, event.command)
         elif isinstance(event, Expand):
-            known = self._relays
+            known = self._identity.relays
             self._machine.expansion(self._desk.policy.alias(event.name) if known else (), known=known)
         elif isinstance(event, StartTls):
             self._start_tls()
         elif isinstance(event, AuthLookup | AuthClaim):
             self._log_in(event)
         elif isinstance(event, XClient):
-            self._become(event)
+            self._head = b""
+            self._identity.become(event)
 
     def _log_in(self, event: AuthLookup | AuthClaim) -> None:
         """May wait: for the derivation, and behind a failure. Nothing of a password is ever written anywhere."""
         machine, desk, logins = self._machine, self._desk, self._desk.logins
         assert logins is not None
         if isinstance(event, AuthLookup):
-            answer = logins.verifier(event.user, self._client)
+            answer = logins.verifier(event.user, self._identity.address)
             if isinstance(answer, Verifier):
                 machine.auth_verifier(answer)
             else:
                 self._refuse(answer, "AUTH")
             return
-        verdict = logins.judge(event, self._client)
+        verdict = logins.judge(event, self._identity.address)
         if isinstance(verdict, Reply):
             desk.counts.throttled["auth"] += 1
             self._refuse(verdict, "AUTH", blame=verdict is NOT_NOW)
         elif verdict:
             desk.counts.logins_ok += 1
             machine.auth_ok()
-            self._relays = True
+            self._identity.logged_in()
             self._head = b""
         else:
             desk.counts.logins_failed += 1
@@ -394,20 +341,6 @@ class Session:
             self._note_refusal(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
             self._failed_logins += 1
             machine.auth_no(last=logins.pause(self._failed_logins))
-
-    def _become(self, event: XClient) -> None:
-        """A trusted peer speaks for this client from here on, with the client's rights and not its own."""
-        desk = self._desk
-        self._head = b""
-        if event.address is not None:
-            self._client = event.address or UNKNOWN
-        self._relays = bool(event.login) or desk.policy.may_relay(self._client)
-        self._verified = event.name or UNKNOWN
-        self._caller = self._claim = None
-        self._checked = ""  # until EHLO comes again, as it must
-        unnamed = event.name is None and self._client != UNKNOWN
-        if unnamed and desk.callers is not None and desk.policy.looks_up(self._client, self._relays):
-            self._caller = desk.callers.begin(self._client)
 
     def _start_tls(self) -> None:
         machine, stream, certificates = self._machine, self._stream, self._desk.tls
@@ -418,46 +351,26 @@ class Session:
         stream.expire_in(self._desk.temper.command_seconds)
         stream.write(machine.take_output())
         if machine.user:  # what was said in plaintext is void
-            self._relays = self._desk.policy.may_relay(self._client)
+            self._identity.logged_out()
         self._shake_hands(certificates, first=False)
         machine.tls_started()
 
     # -- content --------------------------------------------------------------------------------------------------
 
     def _content(self, event: Content) -> None:
-        content = event.octets
-        draft = self._draft
-        if draft is None:
-            if self._held:
-                content = self._held + content
-                self._held = b""
-            if event.last:
-                if received_count(content) >= MAX_HOPS:
-                    self._refuse(_LOOP, self._content_word())
-                else:
-                    self._accept(content)
-                return
-            if len(content) <= HOLD:
-                self._held = content
-                return
+        mail = self._machine.mail
         try:
-            if draft is None:
-                mail = self._machine.mail
-                self._draft = draft = self._desk.intake.draft(max(mail.size if mail else 0, len(content)))
-                self._hops = HopCount()
-            if content:
-                draft.write(content)
+            whole = self._gathering.take(event.octets, mail.size if mail is not None else 0, last=event.last)
         except MachineShort as short:
             self._not_taken(self._shortage(short), event.last, blame=False)
             return
-        hops = self._hops
-        if hops is not None and hops.feed(content) >= MAX_HOPS:
-            self._not_taken(_LOOP, event.last, blame=True)
-        elif event.last:
-            self._accept(draft)
+        if isinstance(whole, Reply):
+            self._not_taken(whole, event.last, blame=True)
+        elif whole is not None:
+            self._accept(whole)
 
     def _not_taken(self, answer: Reply, last: bool, *, blame: bool) -> None:
-        self._forget_content()
+        self._gathering.forget()
         if last:
             self._refuse(answer, self._content_word(), blame=blame)
         else:
@@ -469,7 +382,7 @@ class Session:
 
     def _accept(self, content: bytes | Draft) -> None:
         """The message is complete: into the house with it; 250 when it is safe."""
-        desk, machine = self._desk, self._machine
+        desk, machine, identity = self._desk, self._machine, self._identity
         mail = machine.mail
         assert mail is not None
         recipients = tuple(machine.recipients.values())
@@ -479,14 +392,14 @@ class Session:
         text = ident.hex()
         head = self._head
         if not head or mail.smtputf8:
-            self._hear()  # where nothing said 354: the message came by BDAT
+            identity.hear()  # where nothing said 354: the message came by BDAT
             head = received_head(
                 machine.helo,
-                self._client,
+                identity.address,
                 desk.policy.terms.hostname,
                 protocol(extended=machine.extended, tls=machine.tls, user=machine.user, smtputf8=mail.smtputf8),
-                verified=self._verified,
-                checked=self._checked,
+                verified=identity.verified,
+                checked=identity.checked,
             )
             if not mail.smtputf8:
                 self._head = head
@@ -495,7 +408,7 @@ class Session:
             mail.sender,
             recipients,
             wall,
-            client=self._client,
+            client=identity.address,
             helo=machine.helo,
             user=machine.user,
             body=mail.body,
@@ -505,9 +418,7 @@ class Session:
             session=self.ident,
             arriving=began - self._began if self._began else 0.0,
         )
-        self._draft = self._hops = (
-            None  # the intake's now: were this task ended, it may still be on its way to the disk
-        )
+        self._gathering.handed_over()
         try:
             desk.intake.accept(envelope, prefix, content, ident=ident)
         except MachineShort as short:
@@ -538,13 +449,6 @@ class Session:
         if desk.judge is not None:
             desk.judge(ident, prefix, content)
 
-    def _forget_content(self) -> None:
-        self._held = b""
-        self._hops = None
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            draft.discard()
-
     # -- words ----------------------------------------------------------------------------------------------------
 
     def _refuse(self, answer: Reply, command: str, *, blame: bool = True, **fields: Any) -> None:
@@ -564,21 +468,21 @@ class Session:
             self._desk.log.write("Rejection", reason=why, **self._who())
 
     def _who(self) -> dict[str, Any]:
-        machine = self._machine
+        machine, identity = self._machine, self._identity
         fields: dict[str, Any] = {
             "session_id": self.ident,
-            "peer_address": {"name": machine.helo, "addr": self._client},
+            "peer_address": {"name": machine.helo, "addr": identity.address},
         }
         if machine.user:
             fields["user"] = machine.user
-        if self._checked and self._claim is None:
-            fields["helo_check"] = self._checked
+        if identity.checked and identity.known:
+            fields["helo_check"] = identity.checked
         layer = self._stream.tls
         if layer is not None:
             cipher = layer.cipher()
             fields["tls_protocol_version"] = layer.version()
             fields["tls_cipher"] = cipher[0] if cipher else ""
-            fields.update(self._shown)
+            fields.update(identity.shown)
         return fields
 
     def _shortage(self, short: MachineShort) -> Reply:

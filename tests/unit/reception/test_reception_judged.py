@@ -1,7 +1,8 @@
 """What a session tells the jury: each accepted message, after it was taken; nothing where nobody asked."""
 
 from fastrelay.errors import MachineShort
-from fastrelay.reception.session import HOLD, Session
+from fastrelay.reception.gathering import HOLD
+from fastrelay.reception.session import Session
 from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, desk_of
 
 OPENING = [b"EHLO client.example\r\n", b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n"]

@@ -9,7 +9,8 @@ import pytest
 
 from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
 from fastrelay.reception import session as module
-from fastrelay.reception.session import HOLD, LINGER, Session
+from fastrelay.reception.gathering import HOLD
+from fastrelay.reception.session import LINGER, Session
 from fastrelay.runtime import clock, tasks
 from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, Taken, desk_of
 
