@@ -10,8 +10,8 @@ What a line may hold: valid UTF-8 JSON without any control character, C1 and bid
 a terminal's cursor or its reading order); no secret: the argument of AUTH, and fields named like one, become "***".
 
 Field names are those of KumoMTA's log record: `type` (Reception, Delivery, TransientFailure, Bounce, Expiration,
-Rejection, AdminBounce, TrailVerdict), `id`, `sender`, `recipient`, `site`, `size`, `response` {code, enhanced_code, content,
-command}, `peer_address` {name, addr}, `event_time`, `created_time` (seconds since the epoch, sub-second),
+Rejection, AdminBounce, TrailVerdict), `id`, `sender`, `recipient`, `site`, `size`, `response` {code, enhanced_code,
+content, command}, `peer_address` {name, addr}, `event_time`, `created_time` (seconds since the epoch, sub-second),
 `num_attempts`, `session_id`, `source_address`, `tls_protocol_version`, `tls_cipher`, `delays` [before queue: from 354
 to the final dot; in queue: from the dot on; connect, transmit] in seconds. Ours beside them: `tls_verified`, and where
 it is false `tls_doubt`, why; `converted`: "7bit" where 8-bit content went out as such.

@@ -170,7 +170,7 @@ class Delivery(Section, frozen=True):
     source_address: tuple[str, ...] = ()
     hello: str = ""  # "" = server.hostname
     tls: Literal["never", "opportunistic", "require", "verify"] = "opportunistic"
-    without_8bitmime: Literal["convert", "return", "send"] = "convert"  # 8-bit content for a host that offers no 8BITMIME
+    without_8bitmime: Literal["convert", "return", "send"] = "convert"  # 8-bit content for a host without 8BITMIME
     tls_ca: str = ""  # PEM file of the authorities certificates are judged by; "" = the system's
     tls_names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("host",)  # also "domain", names, ".names"
     login: str = ""  # name of the credentials of the [[site]] row: no key, and none for all sites

@@ -59,8 +59,8 @@ class TlsLevel(enum.IntEnum):
 class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a connection must offer before a message may ride on it; belongs to the recipient domain, not the lane.
 
-    verify_names: names one of which the certificate must bear, "" = the host's own, ".x" = any below x; empty: the host's
-    own alone (always unless tls is VERIFY). credentials: name of the
+    verify_names: names one of which the certificate must bear, "" = the host's own, ".x" = any below x; empty: the
+    host's own alone (always unless tls is VERIFY). credentials: name of the
     configured credentials for AUTH, "" = none. source_address: "" = the system chooses.
     """
 

@@ -133,7 +133,10 @@ def _take_time(parts: _Parts, word: str) -> None:
 
 
 def _take_dashed(parts: _Parts, word: str) -> None:
-    first, middle, last = word.split("-")[:3]
+    pieces = word.split("-")
+    if len(pieces) < 3:
+        return
+    first, middle, last = pieces[:3]
     month = (
         _MONTHS.get(middle[:3], -1) if middle.isalpha() else int(middle) if middle.isdigit() and len(middle) < 3 else -1
     )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastrelay.trail.moments import Moment, Oddity, moment
@@ -83,5 +83,6 @@ def test_nothing_raises(text: str) -> None:
 @given(
     st.lists(st.sampled_from([*"0123456789", "-", "+", ":", "T", "Z", ".", "Jan", "tue", " ", "٣", "²"]), max_size=40)
 )
+@example(parts=["-", "T", "-", ":"])
 def test_nothing_like_a_date_raises(parts: list[str]) -> None:
     moment("".join(parts))
