@@ -3,12 +3,14 @@
 `accept` promises that a message is on stable storage and scheduled, in every recipient domain, when it returns; and on
 neither when it raises. Between the commit and the schedule nothing waits, and what could fail is done before: the
 grouping by domain, the moment of expiry. A task killed during the commit is killed after `accept` (spool/committer.py
-puts it off). `recovered` does the second half for what the spool held at the start.
+puts it off). `recovered` does the second half for what the spool held at the start; where the wall clock has gone back
+since that was written, it neither waits nor lasts longer for it.
 
 MachineShort where the machine cannot take more. The limit on messages queued is asked for at MAIL (`check_room`), not
 here: mail whose content was already read is not refused for a queue that filled meanwhile, and a notice never is.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,8 +20,9 @@ from fastrelay.mail import envelope as envelopes
 from fastrelay.mail import state as states
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.state import State, Waiting
-from fastrelay.runtime import tasks
+from fastrelay.runtime import clock, tasks
 
+JITTERED = 2.0  # a pause of retry.max with all the jitter that can be asked for
 HELD_SUSPECT = "in hand at three crashes of a worker"
 
 
@@ -75,21 +78,33 @@ class Schedule(Protocol):
 
 
 class Intake:
-    """One per worker. fresh_ident(): a new id. expire: seconds a message is tried for."""
+    """One per worker. fresh_ident(): a new id. expire: seconds a message is tried for. longest: from one to the next."""
 
-    __slots__ = ("_expire", "_schedule", "_store", "check_room", "draft", "fresh_ident")
+    __slots__ = ("_expire", "_longest", "_schedule", "_store", "_wall", "check_room", "draft", "fresh_ident")
 
-    def __init__(self, store: Spool, schedule: Schedule, ids: Ids, expire: float) -> None:
+    def __init__(
+        self,
+        store: Spool,
+        schedule: Schedule,
+        ids: Ids,
+        expire: float,
+        longest: float = math.inf,
+        *,
+        wall: Callable[[], float] = clock.wall,
+    ) -> None:
         self._store = store
         self._schedule = schedule
         self._expire = expire
+        self._longest = longest
+        self._wall = wall
         self.fresh_ident: Callable[[], bytes] = ids.fresh
         self.check_room = store.check_room  # MachineShort when a message of `size` octets (0 = unknown) is too much now
         self.draft = store.draft  # a place for content that does not come in one piece
 
-    def renew(self, expire: float) -> None:
+    def renew(self, expire: float, longest: float) -> None:
         """A reload: messages that come from now on are tried for so long."""
         self._expire = expire
+        self._longest = longest
 
     def accept(
         self,
@@ -133,19 +148,26 @@ class Intake:
             before = state or states.untouched(len(envelope.recipients), envelope.created)
             state = State(before.version + 1, before.recipients, HELD_SUSPECT)
             self._store.record(ident, state)
-        expires = envelope.created + self._expire
+        wall = self._wall()
+        expires = min(envelope.created, wall) + self._expire
         held = state is not None and bool(state.held)
         for domain, indices in groups.items():
             due, attempts, told = 0.0, 0, False
             if state is not None:
                 waiting = [one for one in map(state.recipients.__getitem__, indices) if isinstance(one, Waiting)]
-                due = min(one.due for one in waiting)
+                due = self._believed(min(one.due for one in waiting), wall)
                 attempts = max(one.attempts for one in waiting)
                 told = all(one.notices & states.DELAY_TOLD for one in waiting)
             self._schedule.add(
                 ident, domain, indices, expires=expires, due=due, attempts=attempts, held=held, told=told
             )
         return len(groups)
+
+    def _believed(self, due: float, wall: float) -> float:
+        """An attempt further off than any pause can be was dated by a clock that has gone back since. It is brought
+        within `longest`, spread as it was."""
+        away = due - wall
+        return due if away <= self._longest * JITTERED else wall + away % self._longest
 
 
 def by_domain(envelope: Envelope, state: State | None = None) -> dict[str, tuple[int, ...]]:

@@ -109,7 +109,7 @@ def swap(rooms: Rooms, prepared: Prepared, asked: Resolver) -> None:
     rooms.counts.sites.know(row.name for row in config.sites)
     rooms.settings(config)
     rooms.store.renew(config.spool, config.limits)
-    rooms.intake.renew(config.retry.expire)
+    rooms.intake.renew(config.retry.expire, config.retry.max)
     for one in rooms.configured:
         one.renew(config)
     rooms.dialer.renew(hello_of(config), prepared.verifying, prepared.accounts)

@@ -147,7 +147,7 @@ class Worker:
         self.pool = Pool(settings_of, seat.ledger, dialer, self.counts)
         self.scheduler = Scheduler(settings_of, notice_left=left_when_late(config))
         self.jury = Jury(known_to(config), self.store.head, self.log, self.counts)
-        self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire)
+        self.intake = Intake(self.store, self.scheduler, IdentSource(), config.retry.expire, config.retry.max)
         self.adoption = Adoption(
             Path(config.spool.path),
             self.store,

@@ -18,6 +18,7 @@ from fastrelay.spool.recovery import Entry
 from tests.unit.rooms import IDS, HandClock, MemorySpool, until
 
 EXPIRE = 432_000.0
+LONGEST = 40_000.0
 
 
 class Settings:
@@ -44,7 +45,7 @@ class House:
             put_off=lambda item: None,
             late=lambda item: self.late.append(item.domain),
         )
-        self.intake = Intake(self.spool, self.schedule, IDS, EXPIRE)
+        self.intake = Intake(self.spool, self.schedule, IDS, EXPIRE, LONGEST, wall=self.clock.wall)
 
     def envelope(self, *addresses: str) -> Envelope:
         return Envelope("a@s.test", tuple(Recipient(address) for address in addresses), self.clock.wall())
@@ -134,6 +135,23 @@ def test_what_waited_waits_on_without_those_who_have_it() -> None:
     (item,) = house.schedule.items(entry.ident)
     assert (item.indices, item.attempts, item.place) == ((1, 2), 4, Place.WAITING)
     assert item.due == house.clock.mono + 700.0 and house.asked == []
+
+
+def test_what_a_clock_that_has_gone_back_since_dated_is_neither_put_off_nor_kept_longer() -> None:
+    """Twelve days ahead a clock wrote down two attempts an hour apart; what is within the longest pause is believed."""
+    house = House()
+    wall = house.clock.wall()
+    future = 12 * 86_400.0
+    dues = []
+    for away in (future + 600.0, future + 4_200.0, 2 * LONGEST):
+        envelope = msgspec.structs.replace(house.envelope("a@d.test"), created=wall + future)
+        entry = entry_of(envelope, State(3, (Waiting(4, wall + away, "450 x"),)))
+        house.intake.recovered(entry)
+        (item,) = house.schedule.items(entry.ident)
+        assert item.expires == house.clock.mono + EXPIRE
+        dues.append(item.due - house.clock.mono)
+    assert min(dues[:2]) >= 0.0 and max(dues[:2]) < LONGEST and (dues[1] - dues[0]) % LONGEST == pytest.approx(3_600.0)
+    assert dues[2] == 2 * LONGEST
 
 
 @pytest.mark.parametrize(("notices", "late"), [((0, 0), ["d.test"]), ((1, 0), ["d.test"]), ((1, 1), [])])
