@@ -14,13 +14,15 @@ import click
 import pytest
 
 from fastrelay.cli.main import Commands
-from fastrelay.config import parse
+from fastrelay.config import Listener, parse, reading
 from fastrelay.metrics import METRICS
 from tests.peers import debian, pages
 from tests.peers.pages import DOCS, ROOT, Reader
 
 WRITE = "FASTRELAY_DOCS"
 ALL = [*pages.pages(), ROOT / "README.md"]
+KEYS = {name: reading.keys_of(kind) for name, kind in {**reading.TABLES, "listener": Listener}.items()}
+SECTIONS = tuple(KEYS)
 TOGETHER = [DOCS / f"{name}.md" for name in pages.ORDER]
 
 
@@ -87,6 +89,8 @@ def put(page: Path, text: str) -> None:
 
 def test_what_the_pages_say_happens(tmp_path: Path) -> None:
     """10 to 15 s: some sixty commands, one Python each, against one relay and the stage of docs/stage.py."""
+    for program in ("curl", "openssl"):
+        debian.need(program)
     write = os.environ.get(WRITE) == "write"
     reader = Reader(tmp_path, {port: debian.free_port() for port in ("2525", "2526", "5300", "8025")})
     parted = []
@@ -130,6 +134,14 @@ def test_settings_are_read(page: Path) -> None:
     found = [block.text for block in pages.blocks(text) if block.kind == "toml" and block.note != "wrong.toml"]
     for settings in found + [block for block in indented(text) if "[server]" in block]:
         parse(settings, page.name)
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_keys_exist(page: Path) -> None:
+    """`delivery.tls` in the text: is there such a key?"""
+    tables = "|".join(SECTIONS)
+    for table, key in re.findall(rf"`({tables})\.(\w+)[` ]", page.read_text(encoding="utf-8")):
+        assert key in KEYS[table] or key == "sock", f"{table}.{key}"
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
