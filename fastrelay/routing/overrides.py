@@ -8,7 +8,8 @@ its addresses and never by MX. Several hops are equals: mail is spread over thos
 guard against private addresses.
 
 The site of a row is its hops joined by commas, so one window and one set of limits hold for a smart host whatever
-domains pass it; a `[[site]]` of that name sets them. ConfigError names the row.
+domains pass it; a `[[site]]` of that name sets them. A domain that a `[[site]]` row names keeps that site and its
+limits: what was said of its mail (`tls = "verify"`) holds on every way. ConfigError names the row.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class Override(msgspec.Struct, frozen=True):
-    """One row: the pattern as written, its hops, the site they are, who we are there."""
+    """One row: the pattern as written, its hops, the site they are for domains no row names, who we are there."""
 
     pattern: str
     hops: tuple[Hop, ...]

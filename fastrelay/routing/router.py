@@ -180,7 +180,8 @@ class Router:
         return self._route(domain, site, RouteKind.LITERAL, (Host(name, (address,)),), trace)
 
     def _by_override(self, domain: str, override: Override, trace: _Trace) -> Route | Outcome:
-        families = _FAMILIES[site_settings(self._config, override.site).ip]
+        site = self._sites.named(domain) or override.site
+        families = _FAMILIES[site_settings(self._config, site).ip]
         found = self._addresses([hop.name for hop in override.hops if not hop.addresses], families, trace)
         hosts = []
         for hop in override.hops:
@@ -195,7 +196,7 @@ class Router:
         trace.secure = False
         return Route(
             domain,
-            override.site,
+            site,
             RouteKind.STATIC,
             tuple(hosts),
             trace.expires,

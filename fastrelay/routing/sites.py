@@ -19,10 +19,11 @@ MAX_NAME = 255  # characters; the name stands in log lines, metrics and ledger k
 class Sites:
     """The rows in order."""
 
-    __slots__ = ("_domains", "_suffixes", "names")
+    __slots__ = ("_domains", "_rows", "_suffixes", "names")
 
     def __init__(self, rows: Sequence[Site]) -> None:
         self.names = frozenset([row.name for row in rows] + [name for name, _ in PROVIDERS])
+        self._rows = tuple([row.name for row in rows])
         self._domains: dict[str, int] = {}
         self._suffixes: list[tuple[int, str, tuple[str, ...]]] = []
         shipped = [Site(name=name, mx_suffix=suffixes) for name, suffixes in PROVIDERS]
@@ -39,6 +40,11 @@ class Sites:
             if row == rank or (suffixes and heads and all(head.endswith(suffixes) for head in heads)):
                 return name
         return _shortened(",".join(sorted(set(hosts))))
+
+    def named(self, domain: str) -> str:
+        """The site of the first row that names the domain itself, however its mail travels; "" where none does."""
+        rank = self._rank(domain)
+        return "" if rank is None else self._rows[rank]
 
     def _rank(self, domain: str) -> int | None:
         """The first row that names the domain, or with ".suffix" one above it."""

@@ -238,6 +238,19 @@ def test_localhost_has_the_families_asked_for(ip: str, addresses: tuple[str, ...
     assert isinstance(found, Route) and found.hosts[0].addresses == addresses
 
 
+def test_a_site_row_that_names_the_domain_holds_whatever_way_its_mail_goes() -> None:
+    """Its `tls = "verify"` must not end because a smart host was set up; domains without a row share the hops' site."""
+    text = (
+        '[[site]]\nname = "bank"\ndomain = ["bank.example", ".sub.example"]\ntls = "verify"\nip = "4"\n'
+        '[[site]]\nname = "mx"\nmx_suffix = ["bank.example"]\n'
+        '[[route]]\ndomain = "*"\nnext_hop = ["localhost:26"]'
+    )
+    found = [route(domain, {}, text) for domain in ("bank.example", "a.sub.example", "other.example")]
+    assert [(one.site, one.hosts[0].addresses) for one in found if isinstance(one, Route)] == [
+        ("bank", ("127.0.0.1",)), ("bank", ("127.0.0.1",)), ("localhost:26", ("127.0.0.1", "::1")),
+    ]  # fmt: skip
+
+
 def test_a_row_names_who_we_are_there() -> None:
     text = (
         '[[credentials]]\nname = "hub"\nuser = "u"\npassword = "p"\n'
