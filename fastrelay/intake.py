@@ -78,7 +78,7 @@ class Schedule(Protocol):
 
 
 class Intake:
-    """One per worker. fresh_ident(): a new id. expire: seconds a message is tried for. longest: from one to the next."""
+    """One per worker. fresh_ident(): a new id. expire: seconds a message is tried for. longest: between attempts."""
 
     __slots__ = ("_expire", "_longest", "_schedule", "_store", "_wall", "check_room", "draft", "fresh_ident")
 

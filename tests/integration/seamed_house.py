@@ -1,6 +1,9 @@
 """A house seen through a seam: `python seamed_house.py CONFIG full|witness`. Everything is real but what the verb says.
 
 full: while the file `full` lies beside the config, the spool's disk has no room.
+troubled: while the file `trouble` lies beside the config, it says what the disk does: the name of an errno (EIO, EROFS)
+with which writes, syncs and new files fail, or "slow": a sync takes a second. Each sync that a worker made on its event
+loop once it served is a line in `on-loop`.
 witness: what each worker finds when it begins, and when it has ended, is written to `witness-PID` beside the config.
 """
 
@@ -52,6 +55,43 @@ class SmallDisk(Disk):
         return Space(found.free, found.total, -1)  # statvfs still speaks of room: the write itself must be believed
 
 
+class TroubledDisk(Disk):
+    """What the marker says, from one call to the next."""
+
+    def __init__(self) -> None:
+        self._loop = threading.get_ident()
+
+    def _word(self) -> str:
+        try:
+            return (FOLDER / "trouble").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def _meet(self, path: str = "") -> None:
+        word = self._word()
+        if word.startswith("E"):
+            number = getattr(errno, word)
+            raise OSError(number, os.strerror(number), path)
+
+    def open(self, path: str, how: How) -> int:
+        if how is How.CREATE:
+            self._meet(path)
+        return super().open(path, how)
+
+    def write(self, fd: int, parts: Sequence[bytes]) -> int:
+        self._meet()
+        return super().write(fd, parts)
+
+    def sync(self, target: int | str) -> None:
+        self._meet()
+        if self._word() == "slow":
+            if threading.get_ident() == self._loop:
+                with (FOLDER / "on-loop").open("a") as file:
+                    file.write(f"{target}\n")
+            time.sleep(1.0)
+        super().sync(target)
+
+
 def facts() -> dict[str, Any]:
     """What would give a monkey-patched process away, and what it has of an event loop and threads."""
     modules = ("socket", "threading", "time", "select", "os", "ssl", "subprocess", "signal", "queue", "builtins")
@@ -83,11 +123,17 @@ def short(seat: Seat) -> int:
     return run_worker(seat, SmallDisk())
 
 
+def troubled(seat: Seat) -> int:
+    return run_worker(seat, TroubledDisk())
+
+
 def main() -> int:
     config = load(sys.argv[1])
     premises = Premises.take(config)
     try:
-        return Master(config, premises, {"full": short, "witness": witnessed}[sys.argv[2]], run_admin).run()
+        return Master(
+            config, premises, {"full": short, "troubled": troubled, "witness": witnessed}[sys.argv[2]], run_admin
+        ).run()
     finally:
         premises.close()
 

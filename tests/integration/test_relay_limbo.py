@@ -108,8 +108,8 @@ class Wandering(contextlib.AbstractContextManager["Wandering"]):
 
 def test_a_wall_clock_that_jumps_loses_expires_and_holds_nothing(relay: Callable[..., RelayProcess]) -> None:
     """Mail that waits, while the clock goes six days on (`expire` is five), back to where it was, six days behind;
-    and a start on either side. All that a sender may hear is that his mail is late, which by that clock it is. 15 s: it is
-    tried again in real seconds."""
+    and a start on either side. All that a sender may hear is that his mail is late, which by that clock it is. 11 s:
+    it is tried again in real seconds."""
     words = ["451 4.2.0 not today"]
     with Mailbox() as notices, Mailbox(refuse=lambda address: words[-1]) as box:
         tables = hop("later.test", box.port) + hop("sender.test", notices.port)

@@ -347,6 +347,47 @@ def test_a_bug_in_any_step_gives_the_item_back(
     until(lambda: not house.spool.messages)
 
 
+@pytest.mark.parametrize("step", ["route", "ready", "deliver"])
+@pytest.mark.parametrize("nth", range(3))
+def test_a_task_killed_at_any_wait_leaves_nothing_in_its_hands(step: str, nth: int) -> None:
+    """At the nth wait of that step. What it had waits again, and goes out with the next attempt. While a notice is
+    written: further down."""
+    house = House()
+    killed: list[tasks.Task] = []
+
+    def waits(now: str) -> None:
+        for n in range(3):
+            if now == step and n == nth and not killed:
+                killed.append(tasks.current())
+                tasks.kill(tasks.current())
+            tasks.sleep(0.0)
+
+    def route(domain: str) -> Route:
+        waits("route")
+        return a_route(domain)
+
+    def ready(hands: Hands, route: Route) -> None:
+        waits("ready")
+
+    def deliver(hands: Hands, route: Route, indices: tuple[int, ...]) -> Sequence[Outcome]:
+        waits("deliver")
+        return [OK] * len(indices)
+
+    house.on_route, house.on_ready, house.on_deliver = route, ready, deliver
+    house.accept("x@d.test", "y@d.test")
+    until(lambda: bool(killed))
+    settle_down()
+    assert killed[0].dead or step == "route", "a resting task lives on without the work"
+
+    def all_have_ended() -> bool:
+        house.at(house.clock.mono + 400.0)
+        settle_down()
+        return not house.spool.messages
+
+    until(all_have_ended, "the end of every message")
+    assert house.is_sound() and len(house.schedule) == 0
+
+
 def test_outcomes_that_do_not_match_the_recipients_are_a_bug_too(crashes: Crashes) -> None:
     crashes.expected = True
     house = House()
