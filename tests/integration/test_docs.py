@@ -88,7 +88,7 @@ def put(page: Path, text: str) -> None:
 
 
 def test_what_the_pages_say_happens(tmp_path: Path) -> None:
-    """10 to 15 s: some sixty commands, one Python each, against one relay and the stage of docs/stage.py."""
+    """15 s, more on a busy machine: some sixty commands, a Python for each, against a relay and docs/stage.py."""
     for program in ("curl", "openssl"):
         debian.need(program)
     write = os.environ.get(WRITE) == "write"
@@ -173,6 +173,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_index_names_every_page() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert {page.name for page in pages.pages()} - {"README.md"} == set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+
+
+def test_the_table_of_events_has_every_type() -> None:
+    text = (DOCS / "events-and-metrics.md").read_text(encoding="utf-8")
+    head = text.partition("The fields:")[0]
+    shown = {word for row in re.findall(r"^\| ([A-Z].*?) \|", head, re.MULTILINE) for word in row.split(", ")}
+    written = set()
+    for source in (ROOT / "fastrelay").rglob("*.py"):
+        code = source.read_text(encoding="utf-8")
+        written |= set(re.findall(r"(?:write|log|note|line_of)\(\s*\"([A-Z]\w+)\"", code))
+    assert shown == written
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:

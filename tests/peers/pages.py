@@ -89,6 +89,8 @@ def written(steps: list[Step]) -> str:
 
 
 _VOLATILE = (
+    (re.compile(r"^ *The generator was busy .*$", re.MULTILINE), ""),  # bench, where nothing else holds it up
+    (re.compile(r'"session_id": ?"[^"]*"'), "SESSION"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b"), "ID"),
     (re.compile(r"<[^<>@\s]+@app\.example>|\S{40,}=+"), "ID"),
     (re.compile(r"\d+(?:[,.]\d+)*(?:e-\d+)? ?(?:ms|us|min|[smhd]|B|KB|MB|KiB|MiB)?\b"), "0"),
@@ -158,10 +160,12 @@ class Reader:
             assert time.monotonic() < latest, f"never true: {command}"
 
     def end(self) -> None:
-        """Everything that was left running, the last first."""
-        for process in [*reversed(self.running), self._shell]:
+        """Everything that was left running ends."""
+        ours = [self._shell, *self.running]
+        for process in ours:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+        for process in ours:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
