@@ -113,6 +113,9 @@ def list_(file: str | None, as_json: bool, limit: int, **words: Any) -> int:
         rows += told["rows"]
         incomplete |= set(told["incomplete"])
         after = told["next"]
+    if limit and len(rows) > limit:  # of a stopped relay all come at once
+        del rows[limit:]
+        after = str(rows[-1]["id"])
     return shown({"rows": rows, "next": after, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
 
 

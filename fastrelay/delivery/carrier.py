@@ -29,7 +29,7 @@ from fastrelay.delivery.pool import Pool
 from fastrelay.delivery.verdict import Step, Weighed, weigh
 from fastrelay.errors import PeerClosed
 from fastrelay.mail.envelope import Envelope, Recipient
-from fastrelay.mail.outcome import Outcome, Phase
+from fastrelay.mail.outcome import Failed, Outcome, Phase, Scope
 from fastrelay.mail.route import Demand, Route
 from fastrelay.smtp.client import State
 from fastrelay.smtp.dsn import Asked
@@ -178,7 +178,7 @@ class Carrier:
             fitted = fit(connection.client.offer, envelope, recipients, parts, size, connection.host, settings)
             if isinstance(fitted, Misfit):
                 place = connection.place
-                outcome = self._pool.dialer.classify(Phase.MAIL, fitted.reply, place.name, place.address)
+                outcome = Failed(fitted.reply, Phase.MAIL, Scope.MESSAGE, place.name, place.address, ours=True)
                 befallen = {chunk[position] for position in fitted.positions}
                 outcomes.update(dict.fromkeys(befallen, outcome))
                 pending[: len(chunk)] = [index for index in chunk if index not in befallen]

@@ -70,13 +70,18 @@ class Delivered(Outcome, frozen=True, gc=False):
 class Deferred(Outcome, frozen=True, gc=False):
     """Keep and retry. uncertain: the final dot was sent and no answer came, so the peer may have it (RFC 1047).
 
+    ours: the words are ours, about `host`, which did not say them.
+
     retry_after: seconds the peer asked for, 0 = it did not. crowded: it said that we hold too many connections.
     """
 
     uncertain: bool = False
     retry_after: float = 0.0
     crowded: bool = False
+    ours: bool = False
 
 
 class Failed(Outcome, frozen=True, gc=False):
-    """Permanent: bounce, once."""
+    """Permanent: bounce, once. ours: as in Deferred."""
+
+    ours: bool = False

@@ -62,7 +62,7 @@ def classify(
     """
     if not isinstance(said, Reply):
         scope = Scope.SITE if phase is Phase.QUEUE else Scope.HOST
-        return Deferred(_words(phase, said), phase, scope, host, address, uncertain)
+        return Deferred(_words(phase, said), phase, scope, host, address, uncertain, ours=True)
     code = said.code
     if phase is Phase.DOT and 200 <= code < 300:
         return Delivered(said, phase, Scope.MESSAGE, host, address)

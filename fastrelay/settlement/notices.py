@@ -14,7 +14,7 @@ from typing import Literal
 from fastrelay.config import Config
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail.envelope import Envelope, Recipient
-from fastrelay.mail.outcome import Deferred, Delivered, Duty, Outcome, Phase
+from fastrelay.mail.outcome import Deferred, Delivered, Duty, Failed, Outcome, Phase
 from fastrelay.mail.reply import Reply
 from fastrelay.mail.state import DELAY_TOLD, State, Status, Waiting
 from fastrelay.settlement import report
@@ -151,7 +151,8 @@ def _row(envelope: Envelope, position: int, outcome: Outcome, *, expired: bool =
     if isinstance(outcome, Delivered):
         action = Action.DELIVERED if outcome.duty is Duty.DELIVERED else Action.RELAYED
     tried = outcome.phase is not Phase.QUEUE
-    return Ended(envelope.recipients[position], outcome.reply, outcome.host, expired, action, tried)
+    ours = isinstance(outcome, Deferred | Failed) and outcome.ours
+    return Ended(envelope.recipients[position], outcome.reply, outcome.host, expired, action, tried, ours)
 
 
 def _untold(state: State, envelope: Envelope, waiting: Sequence[tuple[int, Deferred]]) -> list[tuple[int, Deferred]]:

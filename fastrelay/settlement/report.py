@@ -47,7 +47,7 @@ _SUBJECTS = (  # of a notice that tells of several actions, the first of these
 _WORDS = {
     Action.FAILED: (
         "Your message could not be delivered to the recipients below. It will not be",
-        "tried again. What the last server said stands beneath each address.",
+        "tried again. The last word on each stands beneath its address.",
     ),
     Action.DELAYED: (
         "Your message has not yet been delivered to the recipients below. You need not",
@@ -161,7 +161,7 @@ def _for_people(notice: Notice, rows: Sequence[Ended], until: float, *, utf8: bo
 
 
 def _said(one: Ended, limit: int) -> str:
-    who = f"{line(one.host)} said: " if one.host else ""
+    who = f"{line(one.host)}{'' if one.ours else ' said'}: " if one.host else ""
     said = line(str(one.reply) if one.reply.code else one.reply.text, limit, utf8=True)
     if one.expired:
         return f"delivery time expired; last: {who}{said}"

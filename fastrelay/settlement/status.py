@@ -37,9 +37,10 @@ _CLASS = {Action.FAILED: "5", Action.DELAYED: "4"}  # the others: 2 (RFC 3463 3.
 
 
 class Ended(NamedTuple):
-    """One recipient of a notice. reply: the last word, the peer's or ours; host: who said it, "" = we.
+    """One recipient of a notice. reply: the last word, the peer's or ours; host: who said it, "" = we, and of no host.
 
-    expired: it failed because time ran out, and `reply` is only the last of many. tried: the last attempt is now.
+    ours: we said it, about `host` (it did not answer, or takes no such mail). expired: it failed because time ran out,
+    and `reply` is only the last of many. tried: the last attempt is now.
     """
 
     recipient: Recipient
@@ -48,6 +49,7 @@ class Ended(NamedTuple):
     expired: bool = False
     action: Action = Action.FAILED
     tried: bool = True
+    ours: bool = False
 
 
 class Notice(NamedTuple):
@@ -97,11 +99,12 @@ def about_recipients(rows: Sequence[Ended], now: float, until: float, *, utf8: b
             f"Action: {one.action.value}",
             f"Status: {status_of(one)}",
         ]
-        if one.host:
+        theirs = one.host and not one.ours
+        if theirs:
             out.append(f"Remote-MTA: {_mta(one.host)}")
         if one.reply.code:
             out.append(
-                f"Diagnostic-Code: {'smtp' if one.host else 'x-fastrelay'}; {line(str(one.reply), limit, utf8=utf8)}"
+                f"Diagnostic-Code: {'smtp' if theirs else 'x-fastrelay'}; {line(str(one.reply), limit, utf8=utf8)}"
             )
         if one.tried:
             out.append(f"Last-Attempt-Date: {formatdate(now)}")

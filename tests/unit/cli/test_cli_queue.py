@@ -78,6 +78,10 @@ def test_list_goes_on_until_the_limit_or_the_end(scripted: Any, capsys: pytest.C
     one = scripted(pages=pages())
     assert main.run(["queue", "list", "--limit", "2"]) == 0
     assert "--limit 0 lists all" in capsys.readouterr().out and len(one.asked) == 1
+    scripted(pages=[{"rows": [ROW | {"id": f"{n:032x}"} for n in range(5)], "next": None, "incomplete": []}])
+    assert main.run(["queue", "list", "--limit", "2", "--json"]) == 0, "a stopped relay tells all of them at once"
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["rows"]), told["next"]) == (2, f"{1:032x}")
 
 
 def test_a_change_says_how_many(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -485,6 +485,7 @@ def test_what_a_host_cannot_take_is_not_begun() -> None:
     carrier, way = road.carrier(), road.way()
     outcomes = road.send(carrier, way, 3)
     assert shown(outcomes) == ["Failed mail mx1"] * 3 and outcomes[0].reply.enhanced == "5.3.4"
+    assert all(isinstance(one, Failed) and one.ours for one in outcomes), "no notice says that the host said so"
     assert told(road, "MAIL") == [0] and road.counts.out_active == 1, "the connection is as good as before"
     ends_clean(road, carrier)
 

@@ -86,6 +86,7 @@ def test_silence_after_the_dot_is_uncertain() -> None:
     outcome = classify(Phase.DOT, PeerClosed("connection lost"), uncertain=True)
     assert isinstance(outcome, Deferred) and outcome.uncertain
     assert outcome.reply == Reply(451, "4.4.2", ("connection lost while waiting for the reply to the final dot",))
+    assert isinstance(outcome, Deferred) and outcome.ours
 
 
 def test_what_a_peer_asks_for_goes_along() -> None:

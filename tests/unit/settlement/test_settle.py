@@ -264,6 +264,14 @@ def test_a_notice_that_fails_makes_no_notice() -> None:
     assert not house.spool.messages and len(house.schedule) == 0
 
 
+def test_a_notice_tells_our_words_about_a_host_as_ours() -> None:
+    house = House()
+    house.accept("x@d.test")
+    house.settle.settle(house.pick(), [msgspec.structs.replace(NO, ours=True)])
+    _, octets = house.notice()
+    assert b"Diagnostic-Code: x-fastrelay; 550 5.1.1" in octets and b"mx.d.test: 550 5.1.1" in octets
+
+
 def test_an_attempt_after_the_end_expires_the_message() -> None:
     house = House()
     ident = house.accept("x@d.test")

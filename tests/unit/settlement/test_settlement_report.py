@@ -114,6 +114,16 @@ def test_what_nobody_said_is_left_out() -> None:
     assert ours["Diagnostic-Code"] == "x-fastrelay; 550 5.1.1 no such user" and "Remote-MTA" not in ours
 
 
+def test_our_words_about_a_host_are_not_put_into_its_mouth() -> None:
+    """RFC 3464 2.3.6: of type smtp is what the remote MTA said, and 2.3.5: Remote-MTA is one that reported."""
+    row = Ended(Recipient("x@d.test"), reply(552, "5.3.4", "it takes 9 octets"), "mx.d.test", ours=True)
+    octets = ended(a_notice(), [row])[1]
+    text, _, _ = parsed(octets).iter_parts()
+    assert "mx.d.test: 552 5.3.4 it takes 9 octets" in text.get_content() and "mx.d.test said" not in text.get_content()
+    one = fields(octets)[1]
+    assert one["Diagnostic-Code"] == "x-fastrelay; 552 5.3.4 it takes 9 octets" and "Remote-MTA" not in one
+
+
 def test_a_delay_says_until_when() -> None:
     row = Ended(Recipient("x@d.test"), reply(451, "4.4.1", "no answer"))
     _, octets = delayed(a_notice(), [row], 1_700_100_000.0)
