@@ -157,7 +157,12 @@ class Reader:
         """Repeat it until it succeeds."""
         latest = time.monotonic() + _PATIENCE
         while self.run(command)[1]:
-            assert time.monotonic() < latest, f"never true: {command}"
+            assert time.monotonic() < latest, f"never true: {command}\n{self.said()}"
+
+    def said(self) -> str:
+        """What the programs left running have said, and the last event lines: for a failure."""
+        files = [*sorted(self.folder.glob("said.*")), self.folder / "stage/events.jsonl"]
+        return "\n".join(file.read_text(errors="replace")[-2000:] for file in files if file.exists())
 
     def end(self) -> None:
         """Everything that was left running ends."""
