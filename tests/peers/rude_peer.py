@@ -47,6 +47,8 @@ class Talk:
         self.sock = sock
         self._act = act
         self._in = b""
+        self._raw = bytearray()
+        peer.raw.append(self._raw)
 
     def run(self) -> None:
         self._step("banner")
@@ -107,6 +109,7 @@ class Talk:
         octets = self.sock.recv(65536)
         if not octets:
             raise Gone
+        self._raw += octets
         return octets
 
 
@@ -118,7 +121,7 @@ class RudePeer:
 
     one_domain: a transaction takes recipients of one domain only, others are put off (`refused`). offered: messages
     whose dot it saw; messages: those it said 250 to. commands: every line it was told outside them. stuck: connections
-    an act keeps waiting. written: octets an act got rid of.
+    an act keeps waiting. written: octets an act got rid of. raw: every octet it was sent, by connection.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class RudePeer:
         self.stuck = 0
         self.written = 0
         self.commands: list[str] = []
+        self.raw: list[bytearray] = []
         self.refused: list[str] = []
         self.offered: list[Taken] = []
         self.messages: list[Taken] = []
