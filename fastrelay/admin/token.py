@@ -28,6 +28,22 @@ class Token:
 
     def check(self, authorization: bytes) -> None:
         """HttpError 401 when that is not it, 503 when there is none to compare with."""
+        token = self._read()
+        scheme, _, given = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token):
+            raise HttpError(401, 'send "Authorization: Bearer TOKEN", the first line of admin.token_file')
+
+    def fault(self) -> str:
+        """Why it opens nothing as the file is now; "" where it does, or where none is wanted."""
+        if not self._path:
+            return ""
+        try:
+            self._read()
+        except HttpError as error:
+            return str(error)
+        return ""
+
+    def _read(self) -> bytes:
         try:
             with Path(self._path).open("rb") as file:
                 token = file.read(_MOST).split(b"\n", 1)[0].strip()
@@ -35,6 +51,4 @@ class Token:
             raise HttpError(503, f"admin.token_file cannot be read: {error.strerror}") from None
         if len(token) < SHORTEST:
             raise HttpError(503, f"admin.token_file holds no token of {SHORTEST} characters or more")
-        scheme, _, given = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token):
-            raise HttpError(401, 'send "Authorization: Bearer TOKEN", the first line of admin.token_file')
+        return token

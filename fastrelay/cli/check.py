@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from fastrelay.admin.token import Token
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, authorities, load
 from fastrelay.delivery.accounts import accounts
@@ -61,7 +62,8 @@ def verify(config: Config) -> list[str]:
     events = Path(config.log.events)
     if config.log.events not in ("stdout", "none") and (events.is_dir() or not events.parent.is_dir()):
         raise ConfigError(f"log.events: {events} cannot be a file there: name one in a directory that exists")
-    return warnings
+    fault = Token(config.admin.token_file).fault()
+    return [*warnings, fault] if fault else warnings
 
 
 def _files(config: Config) -> list[str]:

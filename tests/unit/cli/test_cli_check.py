@@ -22,6 +22,17 @@ def test_an_event_log_needs_a_directory_that_exists(tmp_path: Path) -> None:
             verify(parse(f"[log]\nevents = '{path}'"))
 
 
+def test_a_token_that_opens_nothing_is_a_warning(tmp_path: Path) -> None:
+    """The relay serves mail without it, but nobody gets in by TCP, and an operator looks for that when in need."""
+    token = tmp_path / "token"
+    config = parse(f"[admin]\ntoken_file = '{token}'")
+    assert verify(config) == ["admin.token_file cannot be read: No such file or directory"]
+    token.write_text("sesame\n")
+    assert verify(config) == ["admin.token_file holds no token of 16 characters or more"]
+    token.write_text("sesame, sesame, open\n")
+    assert verify(config) == []
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """Where everybody may look."""
