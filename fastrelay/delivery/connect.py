@@ -208,7 +208,7 @@ class Dialer:
         if step is Step.PLAINTEXT:
             return
         if step is Step.REFUSE:
-            raise _Refused(*tls_policy.not_offered(place.name))
+            raise _Refused(*tls_policy.not_offered(place.name, for_login=demand.tls < level))
         try:
             connection.converse(client.start_tls())
             if client.state is not State.HANDSHAKE:

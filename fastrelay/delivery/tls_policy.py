@@ -76,9 +76,10 @@ def proved(level: TlsLevel, encrypted: bool, local: bool = False) -> TlsLevel:
     return max(level, TlsLevel.REQUIRE)
 
 
-def not_offered(host: str) -> tuple[Phase, Reply]:
-    """Why a host without STARTTLS cannot be used."""
-    return Phase.STARTTLS, Reply(451, "4.7.4", (f"{host} does not offer STARTTLS, and policy asks for it",))
+def not_offered(host: str, *, for_login: bool = False) -> tuple[Phase, Reply]:
+    """Why a host without STARTTLS cannot be used. for_login: only our password asks for it."""
+    who = "our login there asks for it (credentials.plaintext)" if for_login else "policy asks for it"
+    return Phase.STARTTLS, Reply(451, "4.7.4", (f"{host} does not offer STARTTLS, and {who}",))
 
 
 def server_name(host: str) -> str | None:

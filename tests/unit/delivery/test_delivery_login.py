@@ -163,6 +163,7 @@ def test_a_host_out_of_protocol_is_one_that_failed(script: Any, enhanced: str) -
 def test_no_password_leaves_without_tls_unless_its_row_says_so() -> None:
     road, result = dial(host_with(tls=False))
     assert (deferred(result).phase, deferred(result).reply.enhanced) == (Phase.STARTTLS, "4.7.4")
+    assert "our login there asks for it (credentials.plaintext)" in deferred(result).reply.text, "no policy does"
     road, result = dial(host_with(starttls=b"454 4.7.0 not now\r\n"))
     assert deferred(result).phase is Phase.STARTTLS
     road, result = dial(host_with("AUTH PLAIN", tls=False), credentials="open")
