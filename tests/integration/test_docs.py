@@ -88,7 +88,7 @@ def put(page: Path, text: str) -> None:
 
 
 def test_what_the_pages_say_happens(tmp_path: Path) -> None:
-    """15 s, more on a busy machine: some sixty commands, a Python for each, against a relay and docs/stage.py."""
+    """9 s, more on a busy machine: some sixty commands against a relay and docs/stage.py, four programs to start."""
     for program in ("curl", "openssl"):
         debian.need(program)
     write = os.environ.get(WRITE) == "write"

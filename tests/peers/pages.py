@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.peers import warm_program
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 ORDER = ("first-mail", "configuration", "tls-and-login", "routing", "queue", "limits", "notices", "events-and-metrics")
@@ -127,10 +129,20 @@ class Reader:
             "COLUMNS": "120",
             "LC_ALL": "C.UTF-8",
         }
+        warm = self.folder / "warm"
+        warm.mkdir()
+        for name in ("asked", "answered"):
+            os.mkfifo(warm / name)
+        self._environment["WARM"] = str(warm)
+        command = [sys.executable, "-m", "tests.peers.warm_program", str(warm)]
+        self.running.append(subprocess.Popen(command, cwd=ROOT, env=self._environment, start_new_session=True))
         self._shell = subprocess.Popen(
             ["bash", "--norc"], cwd=self.folder, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(warm_program.SHELL.encode())
 
     def save(self, name: str, text: str) -> None:
         """A file of the page."""
