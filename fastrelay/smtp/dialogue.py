@@ -66,7 +66,7 @@ class Dialogue:
         self.mechanism = ""  # of that, or of the last one
         self.mail: Mail | None = None  # of the open transaction
         self.expanded: list[Recipient] | None = None  # accepted names of this transaction that stand for others
-        self.recipients: dict[str, Recipient] = {}  # accepted, by address: twice the same is one
+        self.recipients: dict[str, Recipient] = {}  # accepted, by mailbox: twice the same is one
         self.errors = 0  # since the last message taken
         self.max_errors = MAX_ERRORS  # the owner may allow fewer
         self.over = ""

@@ -147,16 +147,18 @@ class Server(Dialogue):
         name = address or asked.address
         self.state = _ON_RCPT[self.state]
         one = Recipient(name, asked.notify, asked.orcpt)
-        if name in self.recipients:
-            one = joined(self.recipients[name], one)
-        self.recipients[name] = one
+        mailbox = name if name.islower() else _mailbox(name)
+        if mailbox in self.recipients:
+            one = joined(self.recipients[mailbox], one)
+        self.recipients[mailbox] = one
         self.out.append(words.RCPT_OK)
 
     def has_room(self, addresses: Sequence[str]) -> bool:
         """May the recipient asked about stand for these? The limit is on what it becomes, but a name that stands for
         more than all the recipients of a transaction still goes alone."""
         named = self.recipients
-        return not named or len(named) + sum(one not in named for one in addresses) <= self.terms.max_recipients
+        further = sum(_mailbox(one) not in named for one in addresses)
+        return not named or len(named) + further <= self.terms.max_recipients
 
     def rcpt_expanded(self, name: str, addresses: Sequence[str]) -> None:
         """The recipient is accepted; by this name it stands for these."""
@@ -173,8 +175,9 @@ class Server(Dialogue):
             self.expanded.append(alias)
         recipients = self.recipients
         for one in named:
-            before = recipients.get(one.address)
-            recipients[one.address] = one if before is None else joined(before, one)
+            mailbox = _mailbox(one.address)
+            before = recipients.get(mailbox)
+            recipients[mailbox] = one if before is None else joined(before, one)
         self.out.append(words.RCPT_OK)
 
     def expansion(self, addresses: Sequence[str], *, known: bool) -> None:
@@ -366,3 +369,9 @@ class Server(Dialogue):
     def _leave_content(self) -> None:
         self.state = _ON_END[self.state]
         self.forget()
+
+
+def _mailbox(address: str) -> str:
+    """The address by what tells mailboxes apart: its domain has no case (RFC 5321 2.4)."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}"
