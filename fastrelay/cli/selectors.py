@@ -10,6 +10,7 @@ import click
 
 from fastrelay.config import parse_quantity
 from fastrelay.errors import MisuseError
+from fastrelay.mail.address import domain_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,7 +46,7 @@ def select(
     if ident:
         chosen["id"] = ident.lower()
     if domain:
-        chosen["domain"] = domain.lower()
+        chosen["domain"] = domain_of(domain)
     if site:
         chosen["site"] = site
     if sender is not None:

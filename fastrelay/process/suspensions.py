@@ -163,6 +163,8 @@ def checked(one: Suspension) -> Suspension:
         raise MisuseError(f"which {one.kind}?")
     elif one.kind in ("domain", "sender-domain"):
         name = name.lower().rstrip(".").removeprefix("@")
+        if len(name.split()) != 1:
+            raise MisuseError(f"{one.name!r} is no domain")
     elif one.kind == "client":
         try:
             network = ipaddress.ip_network(name, strict=False)

@@ -14,6 +14,8 @@ from fastrelay.mail.envelope import Envelope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_BY_DOMAIN = ("domain", "sender-domain")
+
 
 class Bar(NamedTuple):
     """One suspension. why: the operator's reason."""
@@ -40,7 +42,7 @@ class Bars:
             kind: {} for kind in ("site", "domain", "sender", "sender-domain", "client")
         }
         for bar in self.all:
-            tables[bar.kind][bar.name] = bar
+            tables[bar.kind][domain_of(bar.name) if bar.kind in _BY_DOMAIN else bar.name] = bar
         self._sites, self._domains = tables["site"], tables["domain"]
         self._senders, self._sender_domains = tables["sender"], tables["sender-domain"]
         self._clients = {name: bar for name, bar in tables["client"].items() if "/" not in name}

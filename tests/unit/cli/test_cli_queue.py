@@ -57,6 +57,7 @@ def test_selectors_become_a_select() -> None:
     assert to_query({"held": False, "older_than": 7200.0, "sender": ""}) == {
         "held": "false", "older_than": "7200.0", "sender": "",
     }  # fmt: skip
+    assert select(domain="B\u00fccher.example.") == {"domain": "xn--bcher-kva.example"}, "as mail is grouped by it"
     with pytest.raises(MisuseError, match="leave it out beside domain"):
         select(domain="x", everything=True)
 

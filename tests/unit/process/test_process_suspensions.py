@@ -84,6 +84,7 @@ def test_names_have_one_spelling() -> None:
     [
         ("colour", "red", "r"),
         ("domain", "", "r"),
+        ("domain", "two words", "r"),
         ("client", "host.example", "r"),
         ("site", "s", " "),
         ("site", "s" * 1001, "r"),

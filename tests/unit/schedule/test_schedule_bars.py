@@ -41,6 +41,13 @@ def test_each_kind_bars_what_bears_its_name(kind: str, name: str, finds: bool) -
     assert Bars([bar], lambda ident: FROM_JOE, lambda: 0.0).find(b"", "a.test", "big") == (bar if finds else None)
 
 
+def test_a_domain_beyond_ascii_is_barred_as_mail_is_grouped() -> None:
+    envelope = Envelope("joe@b\u00fccher.test", FROM_JOE.recipients, 0.0)
+    for bar in (Bar("domain", "b\u00fccher.test", math.inf), Bar("sender-domain", "b\u00fccher.test", math.inf)):
+        bars = Bars([bar], lambda ident: envelope, lambda: 0.0)
+        assert bars.find(b"", "xn--bcher-kva.test" if bar.kind == "domain" else "a.test", "") == bar
+
+
 def test_the_null_sender_a_network_of_ipv6_and_who_has_no_envelope() -> None:
     bars = Bars(
         [Bar("sender", "", 5.0), Bar("client", "2001:db8::/32", 9.0), Bar("sender-domain", "x", 9.0)],
