@@ -74,7 +74,7 @@ def keys_of(kind: type[Section]) -> dict[str, str]:
 def _unknown(where: str, key: str, known: Any) -> str:
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     hint = f', did you mean "{near[0]}"?' if near else f"; known here: {', '.join(sorted(known))}"
-    return f"{where}{key}: unknown key{hint}"
+    return f"{where}{key if key.isprintable() else repr(key)}: unknown key{hint}"
 
 
 def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | None = None) -> Any:

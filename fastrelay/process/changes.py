@@ -26,7 +26,7 @@ from fastrelay.process.hatch import Hatch
 from fastrelay.process.notify import Notifier
 from fastrelay.process.premises import Premises
 from fastrelay.process.reload import Reload
-from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY, ending, exit_code
+from fastrelay.process.spawn import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPORARY, ending, exit_code
 from fastrelay.process.staff import Staff
 from fastrelay.process.upgrade import Upgrade
 
@@ -228,6 +228,9 @@ class Changes:
             self._reload = Reload(self._serial, self._reread(), self._staff, now, self._apply)
         except FastrelayError as error:
             self._told("reload", exit_code(error), str(error).splitlines())
+        except Exception as error:  # a bug of ours, or a program half replaced: no reason to end a house that serves
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._told("reload", EXIT_SOFTWARE, [f"internal error, please report it: {why}"])
         else:
             self._reload.look(now)
 

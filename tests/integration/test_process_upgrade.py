@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,13 +30,18 @@ def upgraded(one: House) -> int:
 
 
 def serves(one: House, *, but: set[int] = frozenset()) -> set[int]:  # type: ignore[assignment]
-    """Somebody answers: the pids of two workers, none of which is among `but`."""
+    """Somebody answers: the pids of two workers, none of which is among `but`; these may, until they notice that their
+    master is gone."""
     found: dict[int, socket.socket] = {}
+    until = time.monotonic() + PATIENCE
     with contextlib.ExitStack() as open_ones:
         while len(found) < 2:
             sock, _, pid = one.call()
+            if pid in but:
+                sock.close()
+                assert time.monotonic() < until
+                continue
             open_ones.callback(sock.close)
-            assert pid not in but
             found[pid] = sock
     return set(found)
 

@@ -9,6 +9,7 @@ import shutil
 import smtplib
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,8 +247,13 @@ def test_openssl_resumes_a_session_and_may_not_renegotiate(clients: Clients, tmp
     resumed = [openssl(clients, "implicit", "-tls1_2", "-sess_in", str(ticket)) for _ in range(2)]
     assert all("221 2.0.0 Bye" in said for said in resumed)  # by the same worker resumed, by the other begun anew
     command = [debian.need("openssl"), "s_client", "-connect", f"127.0.0.1:{clients.ports['implicit']}", "-tls1_2"]
-    done = debian.run(command, stdin=b"R\n", seconds=20)
-    assert b"no renegotiation" in done.stderr
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([str(word) for word in command], **pipes) as client:
+        assert client.stdout is not None
+        while not client.stdout.readline().startswith(b"220 "):  # only then is a handshake all that is under way
+            assert client.poll() is None
+        _, said = client.communicate(b"R\n", timeout=20)
+    assert b"no renegotiation" in said
 
 
 # -- swaks ------------------------------------------------------------------------------------------------------------

@@ -187,3 +187,9 @@ def test_root_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent")
     assert load().notes == () and load().spool.path == "/var/spool/fastrelay"
+
+
+def test_a_key_that_would_break_the_line_is_quoted() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse('[admin]\n"a\\nb" = 1\n', "f.toml")
+    assert str(refused.value) == "f.toml: admin.'a\\nb': unknown key; known here: address, token_file"
