@@ -161,7 +161,12 @@ def test_what_a_next_hop_says_makes_no_line_in_a_notice(house: House) -> None:
     assert row["Status"] == "5.1.1" and row["Subject"] is None and row["Bcc"] is None
     assert "forged" in row["Diagnostic-Code"], "it is told all the same"
     assert original.get_content_type() == "text/rfc822-headers"
-    (event,) = [event for event in house.relay.lines("Bounce") if event["recipient"] == "r@ugly.test"]
+
+    def bounced() -> list[dict[str, object]]:
+        return [event for event in house.relay.lines("Bounce") if event["recipient"] == "r@ugly.test"]
+
+    debian.wait_until(lambda: bool(bounced()), 20, "the line of the log")
+    (event,) = bounced()
     raw = house.relay.events.read_bytes()
     assert b"\x1b" not in raw and b"\x00" not in raw and b"forged" in json.dumps(event).encode()
     with smtplib.SMTP("127.0.0.1", house.relay.port, timeout=20) as client:
