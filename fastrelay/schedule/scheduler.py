@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from fastrelay.mail.route import Route
+from fastrelay.mail.route import Route, RouteKind
 from fastrelay.runtime import clock as runtime_clock
 from fastrelay.runtime import tasks
 from fastrelay.schedule.bars import Bars
@@ -135,14 +135,19 @@ class Scheduler:
     def unroutable(self, domain: str, now: float, most: int = BATCH) -> list[Item]:
         """Up to `most` of the items that wait for that route, RUNNING: settle each with the router's outcome.
 
-        Call again until it returns nothing: what arrives meanwhile waits with them.
+        Call again until it returns nothing: what arrives meanwhile waits with them. What stands before a bar is not
+        among them: it waits, and nothing is decided of it.
         """
-        waiting, table = self._places.queues.waiting, self._places.table
+        places = self._places
+        waiting, table, bars = places.queues.waiting, places.table, places.bars
         queue = waiting.get(domain)
         if queue is None:
             return []
         taken: list[Item] = []
         while len(taken) < most and (item := queue.pop()) is not None:
+            if bars is not None and (bar := bars.find(item.ident, domain, "")) is not None:
+                places.wait_before(bar, item, Route(domain, "", RouteKind.MX, (), 0.0), now)
+                continue
             table.run(item)
             taken.append(item)
         if not taken:

@@ -159,6 +159,25 @@ def test_mail_that_is_there_and_mail_that_comes_waits_and_comes_back(bar: Bar) -
     assert house.s.walk() == (0, 0, 5, 0, 0, 0)
 
 
+def test_mail_without_a_way_waits_before_its_bar_and_is_not_judged() -> None:
+    """Else a domain suspended because its DNS is broken would lose the mail it was suspended for."""
+    house = House()
+    asked: list[str] = []
+    house.s.attach(
+        unrouted=asked.append, ready=house.woken.append, expired=house.ended.append,
+        put_off=lambda item: house.off.append(item.ident), late=lambda item: None,
+    )  # fmt: skip
+    house.bar(Bar("domain", "a.test", math.inf))
+    barred, free = house.add("a.test"), house.add("b.test")
+    assert house.s.unroutable("a.test", house.clock.at) == []
+    assert [item.ident for item in house.s.unroutable("b.test", house.clock.at)] == [free]
+    assert house.places([barred]) == {Place.WAITING} and house.off == [barred]
+    house.bar()
+    house.run()
+    assert asked == ["a.test", "b.test", "a.test"], "it is routed anew when the bar is gone"
+    assert [item.ident for item in house.s.unroutable("a.test", house.clock.at)] == [barred]
+
+
 def test_what_is_resumed_is_only_what_stood_before_that_bar() -> None:
     house = House()
     both, one = house.add("a.test"), house.add("b.test")
