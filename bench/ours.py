@@ -32,7 +32,7 @@ first = "{first_retry:g}s"
 connections = {connections}
 connect_rate = "100000/min"
 messages_per_connection = 1000
-tls = "never"
+tls = "{tls}"
 {delivery}
 {routes}
 [admin]
@@ -60,7 +60,7 @@ def config(folder: Path, wish: Wish, port: int, admin: int) -> str:
     return CONFIG.format(
         workers=wish.workers, folder=folder, port=port, admin=admin, clients=max(1000, wish.clients),
         first_retry=wish.first_retry, connections=wish.connections, delivery=delivery, routes=routes,
-        listener=listener,
+        listener=listener, tls="require" if wish.tls_out else "never",
     )  # fmt: skip
 
 

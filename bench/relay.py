@@ -15,6 +15,7 @@ class Need(enum.Enum):
     MX_BY_SYSTEM = "the same, but it asks whom the system asks, at port 53"
     CLIENTS = "ten thousand clients at once"
     TLS_IN = "STARTTLS with Wish.certificate"
+    TLS_OUT = "STARTTLS with the next hop, where Wish.tls_out"
     BACKLOG = "a spool that bench/seed.py can fill"
 
 
@@ -25,6 +26,7 @@ class Wish:
     next_hops: domain -> (address, port). name_server: (address, port) to ask for MX instead of sending to `sink`;
     mail then goes to port `mail_port`. connections: to one destination. clients: at a time. first_retry: seconds.
     spool: a filled one to start on, to be linked in. certificate: and its key, for STARTTLS.
+    tls_out: nothing goes out without TLS.
     """
 
     sink: int
@@ -37,6 +39,7 @@ class Wish:
     first_retry: float = 300.0
     spool: Path | None = None
     certificate: tuple[Path, Path] | None = None
+    tls_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

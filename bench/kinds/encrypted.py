@@ -1,10 +1,13 @@
 """Kind "encrypted": our generator behind STARTTLS (TLS 1.3, ECDSA P-256), the relay, our sink in plaintext.
 
 With connections that are kept a message costs the cipher; with one message per connection it costs a handshake too.
-The floor of the other kinds has no counterpart here: smtp-source speaks no TLS.
+settings: outward, the other way round: the generator in plaintext, the relay behind STARTTLS with the sink, over
+connections it keeps as it likes. The floor of the other kinds has no counterpart here: smtp-source speaks no TLS.
 """
 
 import time
+
+import msgspec
 
 from bench import load
 from bench.kinds.flow import WARM
@@ -13,16 +16,25 @@ from bench.processes import Broken
 from bench.relay import Need, Wish
 from tests.peers.certificates import Authority
 
-NEEDS = frozenset({Need.TLS_IN})
+NEEDS = frozenset({Need.TLS_IN, Need.TLS_OUT})
 FLOOR = False
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See the head."""
+
+    outward: bool = False
 
 
 def run(stage: Stage) -> Round:
     """See the head."""
     leaf = Authority(stage.tools).issue("relay.invalid")
-    sink = load.Sink(stage.tools)
+    pair = (leaf.certificate, leaf.key)
+    outward = stage.scenario.settings_as(Settings).outward
+    sink = load.Sink(stage.tools, *(("--certificate", str(pair[0]), "--key", str(pair[1])) if outward else ()))
+    wish = Wish(sink.port, stage.workers, certificate=None if outward else pair, tls_out=outward)
     try:
-        with stage.running(Wish(sink.port, stage.workers, certificate=(leaf.certificate, leaf.key))) as relay:
+        with stage.running(wish) as relay:
             began = time.monotonic()
             _send(stage, relay.port, WARM)
             rate = WARM / (sink.wait_arrived(WARM, relay.program) - began)
@@ -32,8 +44,11 @@ def run(stage: Stage) -> Round:
             generator_cpu = _send(stage, relay.port, messages)
             seconds = sink.wait_arrived(WARM + messages, relay.program) - start
             figures = meter.read(messages, seconds)
-            if (arrived := sink.arrived() - WARM) != messages:
+            seen = sink.look()
+            if (arrived := int(seen["messages"]) - WARM) != messages:
                 raise Broken(f"{messages} messages were accepted, {arrived} arrived")
+            if outward and not seen["encrypted"]:
+                raise Broken("nothing went out in TLS")
             return stage.round(
                 **figures,
                 messages=messages,
@@ -49,7 +64,8 @@ def run(stage: Stage) -> Round:
 def _send(stage: Stage, port: int, messages: int) -> float:
     """CPU seconds of the generator for so many, all accepted."""
     scenario = stage.scenario
-    words = ["--size", f"{scenario.size}B", "--sessions", str(scenario.sessions), "--tls", "--messages", messages]
+    words = ["--size", f"{scenario.size}B", "--sessions", str(scenario.sessions), "--messages", messages]
+    words += [] if scenario.settings_as(Settings).outward else ["--tls"]
     words += ["--reuse"] if scenario.kept_open else []
     shown = load.Load(stage.tools, port, *words).wait(600)
     if shown["accepted"] != messages:

@@ -79,6 +79,12 @@ smtpd_tls_security_level = may
 smtpd_tls_chain_files = {key}, {certificate}
 """
 
+# TLS_README, "SMTP client TLS", "Client-side TLS connection reuse"
+TLS_OUT = """\
+smtp_tls_security_level = encrypt
+smtp_tls_connection_reuse = yes
+"""
+
 # by MX, to a port of ours; connections are kept on demand, as it comes
 BY_MX = """\
 smtp_tcp_port = {port}
@@ -90,6 +96,7 @@ pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
+tlsproxy unix - - n - 0 tlsproxy
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -116,7 +123,7 @@ class Postfix:
     """One Postfix instance; its number of processes is its own way to use the processors, so `workers` is no matter."""
 
     name = "postfix"
-    offers = frozenset({Need.RETRIES, Need.MX, Need.MX_BY_SYSTEM, Need.TLS_IN})
+    offers = frozenset({Need.RETRIES, Need.MX, Need.MX_BY_SYSTEM, Need.TLS_IN, Need.TLS_OUT})
 
     def missing(self) -> str:
         if not (HOME / "sbin/master").exists():
@@ -151,6 +158,8 @@ class Postfix:
         )  # fmt: skip
         if wish.certificate is not None:
             main += TLS.format(certificate=wish.certificate[0], key=wish.certificate[1])
+        if wish.tls_out:
+            main += TLS_OUT
         master = MASTER.format(port=port)
         (config / "main.cf").write_text(main)
         (config / "master.cf").write_text(master)
