@@ -58,8 +58,13 @@ test-compiled: build/compiled ## the suite on a compiled copy of what is committ
 unit dialogues integration faults fuzz: dev
 	$(PYTEST) tests/$@
 
+# what mostly waits (processes, timeouts) runs beside what computes; the others' output comes when they have ended
 test: lint ## the whole suite, under ten minutes on two cores
-	$(PYTEST) tests
+	@$(PYTEST) tests/unit tests/dialogues tests/fuzz -p no:cacheprovider > .test-quick.log 2>&1 & quick=$$!; \
+	$(PYTEST) tests/faults -p no:cacheprovider > .test-faults.log 2>&1 & faults=$$!; \
+	$(PYTEST) tests/integration; code=$$?; \
+	wait $$quick || code=1; wait $$faults || code=1; \
+	cat .test-quick.log .test-faults.log; rm -f .test-quick.log .test-faults.log; exit $$code
 
 proof: dev ## the long proofs: kills under load and at named points, attacks, a backlog of 100,000, 10,000 idle clients, upgrades
 	$(BIN)/python tests/faults/kill_run.py
