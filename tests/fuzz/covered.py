@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -31,9 +32,11 @@ def targets() -> list[str]:
     found = []
     for path in sorted(HERE.glob("test_*_fuzz.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            words = [ast.unparse(one) for one in node.decorator_list] if isinstance(node, ast.FunctionDef) else []
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            words = [ast.unparse(one) for one in node.decorator_list]
             if any("given" in one for one in words) and not any("parametrize" in one for one in words):
-                found.append(f"{path.stem}:{node.name}")  # type: ignore[attr-defined]
+                found.append(f"{path.stem}:{node.name}")
     return found
 
 
@@ -51,10 +54,12 @@ def keep(target: str, inputs: list[bytes]) -> None:
     )
 
 
-def fuzz_one_input(target: str):  # type: ignore[no-untyped-def]
+def fuzz_one_input(target: str) -> Callable[[bytes], object]:
     """The function of octets behind a test."""
     module, _, name = target.partition(":")
-    return getattr(importlib.import_module(f"tests.fuzz.{module}"), name).hypothesis.fuzz_one_input
+    test = getattr(importlib.import_module(f"tests.fuzz.{module}"), name)
+    feed: Callable[[bytes], object] = test.hypothesis.fuzz_one_input
+    return feed
 
 
 def _work(target: str, words: list[str]) -> None:

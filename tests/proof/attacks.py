@@ -27,9 +27,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -44,7 +45,7 @@ MAIL = b"MAIL FROM:<a@attacker.example> SIZE=50000000\r\nRCPT TO:<b@c.example>\r
 HOLD = 5.0  # seconds between two octets of a slow one
 
 
-@dataclass
+@dataclass(eq=False)
 class Honest(threading.Thread):
     """A client whose mail must go on: a message every 50 ms, each on a connection of its own."""
 
@@ -55,9 +56,6 @@ class Honest(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def run(self) -> None:
         text = "From: <h@honest.example>\r\nSubject: x\r\n\r\n" + "x" * 70 + "\r\n"
@@ -79,7 +77,7 @@ class Honest(threading.Thread):
 
 
 Told = Counter[str]
-Attack = Callable[[int, float, Told], Awaitable[None]]
+Attack = Callable[[int, float, Told], Coroutine[Any, Any, None]]
 
 
 async def _open(port: int, number: int, *, trusted: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -234,7 +232,7 @@ ATTACKS: dict[str, Attack] = {
 
 def _attack(name: str, port: int, seconds: float, told: "multiprocessing.Queue[Told]") -> None:
     words: Told = Counter()
-    asyncio.run(ATTACKS[name](port, seconds, words))  # type: ignore[arg-type]
+    asyncio.run(ATTACKS[name](port, seconds, words))
     told.put(words)
 
 

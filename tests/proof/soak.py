@@ -5,9 +5,10 @@ sink that answers after 5 ms, defers 3 % and hangs up on 0.5 % of the dots. Ever
 three seconds; fifty clients leave in the middle of a message; the admin child is killed; the configuration is read
 anew; mail for one domain is held and let go again; in the first quarter also a worker is killed with -9.
 
-Every five seconds: private memory, descriptors and threads of the workers, segments in the spool, messages queued,
-runners. The second quarter is compared with the last: memory may have grown by 5 %, descriptors and segments by 20 and
-10. At the end everything accepted must have arrived, twice only where a kill explains it. Exit code 1 else.
+Every five seconds: private memory, descriptors and threads of the workers, segments in the spool. The second quarter
+is compared with the last: memory may have grown by 5 %, descriptors and segments by a tenth, or by a few. At the end
+everything accepted must have arrived, once; of a killed worker each of the CONNECTIONS may carry one message again, and
+what came in UNWRITTEN seconds. Exit code 1 else.
 """
 
 import argparse
@@ -35,6 +36,8 @@ from tests.proof.idle_connections import memory
 
 LOAD = 0.7
 SAMPLE, FAULT = 5.0, 20.0  # seconds
+CONNECTIONS = 50  # to the sink
+UNWRITTEN = 0.1  # seconds from a reply read to its record in the kernel, on a busy machine
 SINK = ["--latency", "5ms", "--defer", "3%", "--disconnect", "0.5%", "--ids"]
 MIB = 1024 * 1024
 
@@ -47,8 +50,6 @@ class Sample(NamedTuple):
     descriptors: int
     threads: int
     segments: int
-    queued: int
-    runners: int
 
 
 class Limit(NamedTuple):
@@ -56,7 +57,7 @@ class Limit(NamedTuple):
 
     name: str
     share: float
-    count: float
+    more: float
 
 
 LIMITS = (
@@ -74,16 +75,14 @@ def look(relay: RelayProcess, began: float) -> Sample | None:
         descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in workers)
         threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in workers)
         held = memory(relay) / MIB
-        queued = relay.queued()
-        runners = int(relay.metric('fastrelay_connections{direction="out"'))
     except (OSError, ValueError, KeyError):
         return None
     segments = len(list((relay.folder / "spool").glob("**/segment-*.log")))
-    return Sample(time.monotonic() - began, held, descriptors, threads, segments, queued, runners)
+    return Sample(time.monotonic() - began, held, descriptors, threads, segments)
 
 
 class Faults:
-    """One at a time, by chance. kills: workers killed so far."""
+    """One at a time, by chance. done: how often each was."""
 
     def __init__(self, relay: RelayProcess, sink: subprocess.Popen[bytes], chance: random.Random) -> None:
         self._relay = relay
@@ -155,7 +154,7 @@ def growth(samples: list[Sample], limit: Limit) -> tuple[float, float, bool]:
     quarter = len(samples) // 4
     before = statistics.fmean(getattr(sample, limit.name) for sample in samples[quarter : 2 * quarter])
     after = statistics.fmean(getattr(sample, limit.name) for sample in samples[-quarter:])
-    return before, after, after <= before + max(limit.share * before, limit.count)
+    return before, after, after <= before + max(limit.share * before, limit.more)
 
 
 def main() -> int:
@@ -176,7 +175,7 @@ def main() -> int:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         debian.wait_until(lambda: debian.listens(port), 20, "the sink")
-        relay = RelayProcess(folder, next_hop=f"127.0.0.1:{port}", delivery=["connections = 50"]).start()
+        relay = RelayProcess(folder, next_hop=f"127.0.0.1:{port}", delivery=[f"connections = {CONNECTIONS}"]).start()
         try:
             rate = chosen.rate or LOAD * said(bench(relay, "--duration", "10s"), 60)["messages_per_second"]
             relay.wait_empty()
@@ -202,7 +201,8 @@ def main() -> int:
             relay.kill()
             if sink.poll() is None:
                 sink.kill()
-        good = code == 0 and not taken["lost"]
+        twice = faults.done.get("worker_dies", 0) * (CONNECTIONS + rate * UNWRITTEN)
+        good = code == 0 and not taken["lost"] and taken["duplicates"] <= twice
         done = ", ".join(f"{count} x {fault}" for fault, count in sorted(faults.done.items()))
         print(f"{rate:.0f} messages a second for {chosen.minutes:g} min; {done}")
         print(
