@@ -117,11 +117,11 @@ class Errands:
             self._scheduler.routed(domain, found, self._now())
             return
         count = 0
-        while not self._draining and (items := self._scheduler.unroutable(domain, self._now(), 1)):
+        while not self._draining and (items := self._scheduler.unroutable(domain, self._now(), 1)) is not None:
             for item in items:
                 guarded(self._settle, item, self._settle.settle, item, [found] * len(item.indices))
             count += 1
-            if count % TURN == 0:
+            if not items or count % TURN == 0:  # none: a long row of suspended ones was put aside
                 tasks.run_loop_once()
 
     # -- too late ---------------------------------------------------------------------------------------------------

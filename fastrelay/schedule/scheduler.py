@@ -30,7 +30,7 @@ from fastrelay.schedule.patrol import Audit, Patrol
 from fastrelay.schedule.places import BATCH, Places
 from fastrelay.schedule.table import family
 
-BARRED = 64  # items in a row that one pick puts aside: 0.2 ms
+BARRED = 64  # items in a row that one call puts aside: 0.2 ms
 
 
 class Clock(Protocol):
@@ -132,26 +132,33 @@ class Scheduler:
             places.queues.entering[queue] = None
             self._chores.add(places.enter_slowly(lane, queue, route))
 
-    def unroutable(self, domain: str, now: float, most: int = BATCH) -> list[Item]:
+    def unroutable(self, domain: str, now: float, most: int = BATCH) -> list[Item] | None:
         """Up to `most` of the items that wait for that route, RUNNING: settle each with the router's outcome.
 
-        Call again until it returns nothing: what arrives meanwhile waits with them. What stands before a bar is not
-        among them: it waits, and nothing is decided of it.
+        Call again, with a turn for others between, until it returns None: what arrives meanwhile waits with them. What
+        stands before a bar is not among them: it waits, and nothing is decided of it. A long row of such makes an
+        answer short, or empty.
         """
         places = self._places
         waiting, table, bars = places.queues.waiting, places.table, places.bars
         queue = waiting.get(domain)
         if queue is None:
-            return []
+            return None
         taken: list[Item] = []
-        while len(taken) < most and (item := queue.pop()) is not None:
+        barred = 0
+        while len(taken) < most and barred < BARRED:
+            item = queue.pop()
+            if item is None:
+                if not taken:
+                    del waiting[domain]
+                    return None
+                break
             if bars is not None and (bar := bars.find(item.ident, domain, "")) is not None:
                 places.wait_before(bar, item, Route(domain, "", RouteKind.MX, (), 0.0), now)
+                barred += 1
                 continue
             table.run(item)
             taken.append(item)
-        if not taken:
-            del waiting[domain]
         return taken
 
     def next(self, lane: Lane, now: float) -> Item | None:

@@ -509,7 +509,7 @@ def test_an_outcome_without_a_route_says_nothing_of_a_site() -> None:
     house = House()
     house.attach(lambda domain: None)
     ident = house.accept("x@nowhere.test")
-    (item,) = house.schedule.unroutable("nowhere.test", house.clock.mono)
+    (item,) = house.schedule.unroutable("nowhere.test", house.clock.mono) or ()
     house.settle.settle(item, [Failed(reply(550, "5.1.2", "no such domain"), Phase.ROUTE, Scope.RECIPIENT)])
     assert ident in house.spool.ended and house.log.events[0]["site"] == "" and house.schedule.lanes() == []
 
