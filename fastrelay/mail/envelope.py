@@ -10,7 +10,7 @@ from fastrelay.mail.address import domain_of
 
 
 class Recipient(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One forward path with its DSN parameters (RFC 3461): NOTIFY as sent ("" = none), ORCPT decoded from xtext."""
+    """One forward path with its DSN parameters (RFC 3461): NOTIFY in capitals, ORCPT as sent ("" = none)."""
 
     address: str
     notify: str = ""

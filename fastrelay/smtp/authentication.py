@@ -15,7 +15,7 @@ from fastrelay.smtp.events import AuthClaim, AuthLookup, Event
 from fastrelay.smtp.lines import MAX_LINE, OVERLONG
 from fastrelay.smtp.phases import TRANSITIONS, Step
 from fastrelay.smtp.sasl import scram, server
-from fastrelay.smtp.sasl.server import Challenge, Claim, Lookup, Malformed, Proof
+from fastrelay.smtp.sasl.server import Challenge, Claim, Exchange, Lookup, Malformed, Proof, Scram
 
 _ON_AUTH, _ON_AUTH_END = TRANSITIONS[Step.AUTH], TRANSITIONS[Step.AUTH_END]
 
@@ -41,12 +41,12 @@ def command(dialogue: Dialogue, argument: bytes) -> Event | None:
     name = mechanism.upper().decode("ascii")
     if name not in terms.auth:
         return dialogue.error(words.AUTH_UNKNOWN)
-    dialogue.exchange, challenge = server.begin(name)
-    dialogue.mechanism = name
+    exchange, challenge = server.begin(name)
+    dialogue.exchange = exchange
     dialogue.state = _ON_AUTH[dialogue.state]
     if not space:
-        return _proceed(dialogue, Challenge(challenge))
-    return _take(dialogue, b"" if initial == b"=" else initial, initial == b"=")
+        return _proceed(dialogue, exchange, Challenge(challenge))
+    return _take(dialogue, b"" if initial == b"=" else initial)
 
 
 def line(dialogue: Dialogue) -> Event | None:
@@ -64,14 +64,14 @@ def line(dialogue: Dialogue) -> Event | None:
     if octets == b"*":
         ended(dialogue)
         return dialogue.error(words.AUTH_CANCELLED)
-    return _take(dialogue, octets, not octets)
+    return _take(dialogue, octets)
 
 
 def know(dialogue: Dialogue, verifier: scram.Verifier) -> None:
     """SCRAM goes on with what is kept of the user's password."""
     exchange = dialogue.exchange
-    assert exchange is not None
-    _proceed(dialogue, exchange.know(verifier))
+    assert isinstance(exchange, Scram)
+    _proceed(dialogue, exchange, exchange.know(verifier))
 
 
 def ended(dialogue: Dialogue) -> None:
@@ -81,34 +81,34 @@ def ended(dialogue: Dialogue) -> None:
     dialogue.state = _ON_AUTH_END[dialogue.state]
 
 
-def _take(dialogue: Dialogue, octets: bytes, empty: bool) -> Event | None:
+def _take(dialogue: Dialogue, octets: bytes) -> Event | None:
     """A message of the client, in base64."""
     try:
-        message = b"" if empty else scram.unbase64(octets)
+        message = scram.unbase64(octets)
     except ValueError:
         ended(dialogue)
         return dialogue.error(words.AUTH_BASE64)
     exchange = dialogue.exchange
     assert exchange is not None
     try:
-        return _proceed(dialogue, exchange.step(message))
+        return _proceed(dialogue, exchange, exchange.step(message))
     except Malformed as error:
         ended(dialogue)
         return dialogue.error(reply(501, "5.5.4", f"Syntax: {error}"))
 
 
-def _proceed(dialogue: Dialogue, step: server.Step) -> Event | None:
+def _proceed(dialogue: Dialogue, exchange: Exchange, step: server.Step) -> Event | None:
     event: AuthLookup | AuthClaim
     if isinstance(step, Challenge):
         dialogue.lines.most = sasl.MAX_LINE
         dialogue.out.append(b"334 %b\r\n" % b64encode(step.octets))
         return None
     if isinstance(step, Lookup):
-        event = AuthLookup(step.user, dialogue.mechanism)
+        event = AuthLookup(step.user)
     elif isinstance(step, Claim):
-        event = AuthClaim(step.user, dialogue.mechanism, step.password)
+        event = AuthClaim(step.user, exchange.name, step.password)
     else:
         assert isinstance(step, Proof)
-        event = AuthClaim(step.user, dialogue.mechanism, proved=step.proved)
+        event = AuthClaim(step.user, exchange.name, proved=step.proved)
     dialogue.asked = event
     return event

@@ -1,13 +1,13 @@
-"""The arguments of MAIL and RCPT as values. Pure: octets and terms in; Mail, Rcpt, or Unacceptable with the reply.
+"""The arguments of commands as values. Pure: octets in; Mail, Rcpt, ..., or Unacceptable with the reply.
 
-Parameters of later extensions get their meaning here (RFC 5321 4.1.1.11: unknown ones are 555, bad ones 501).
+Parameters of extensions get their meaning here (RFC 5321 4.1.1.11: unknown ones are 555, bad ones 501).
 """
 
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.smtp import dsn, grammar, words
 from fastrelay.smtp.events import Expand, Mail, Rcpt
 from fastrelay.smtp.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, Extension, unknown
-from fastrelay.smtp.grammar import NO_PARAMETERS, Malformed
+from fastrelay.smtp.grammar import Malformed
 
 POSTMASTER = "postmaster"  # the one recipient without a domain (RFC 5321 4.1.1.3), in any case
 _SIZE_DIGITS = 20  # RFC 1870 3
@@ -30,7 +30,7 @@ def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
     try:
         between, rest = grammar.path(argument, b"FROM:")
         if not rest and argument.isascii():
-            return Mail(grammar.mailbox(between) if between else "", 0, body, NO_PARAMETERS)
+            return Mail(grammar.mailbox(between) if between else "", 0, body)
         parameters = grammar.parameters(rest)
         smtputf8 = "SMTPUTF8" in parameters
         sender = (grammar.mailbox(between) if between.isascii() else grammar.mailbox_utf8(between)) if between else ""
@@ -53,7 +53,7 @@ def mail(argument: bytes, offered: frozenset[Extension]) -> Mail:
             envid = dsn.envid(parameters["ENVID"])
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.7")) from None
-    return Mail(sender, size, body, parameters, ret, envid, smtputf8)
+    return Mail(sender, size, body, ret, envid, smtputf8)
 
 
 def _submitter(value: str) -> None:
@@ -78,14 +78,14 @@ def rcpt(argument: bytes, offered: frozenset[Extension], smtputf8: bool = False)
         if not (smtputf8 or argument.isascii()):
             raise Unacceptable(words.NEEDS_SMTPUTF8)
         if not rest:
-            return Rcpt(address, NO_PARAMETERS)
+            return Rcpt(address)
         parameters = grammar.parameters(rest)
         _only_known(parameters, RCPT_PARAMETERS, offered)
         notify = dsn.notify(parameters["NOTIFY"]) if "NOTIFY" in parameters else ""
         orcpt = dsn.orcpt(parameters["ORCPT"]) if "ORCPT" in parameters else ""
     except Malformed as error:
         raise Unacceptable(_said(error, "5.1.3")) from None
-    return Rcpt(address, parameters, notify, orcpt)
+    return Rcpt(address, notify, orcpt)
 
 
 def expand(argument: bytes, *, verify: bool) -> Expand:

@@ -36,7 +36,6 @@ class Dialogue:
         "lines",
         "mail",
         "max_errors",
-        "mechanism",
         "out",
         "over",
         "recipients",
@@ -63,7 +62,6 @@ class Dialogue:
         self.tls = tls
         self.user = ""  # who logged in
         self.exchange: Exchange | None = None  # of AUTH, while it is under way
-        self.mechanism = ""  # of that, or of the last one
         self.mail: Mail | None = None  # of the open transaction
         self.expanded: list[Recipient] | None = None  # accepted names of this transaction that stand for others
         self.recipients: dict[str, Recipient] = {}  # accepted, by mailbox: twice the same is one
@@ -71,6 +69,11 @@ class Dialogue:
         self.max_errors = MAX_ERRORS  # the owner may allow fewer
         self.over = ""
         self.surplus = False  # at the end of the dialogue octets were there that nobody will look at
+
+    @property
+    def sender(self) -> str:
+        """Of the open transaction, "" for none too."""
+        return self.mail.sender if self.mail is not None else ""
 
     # -- answers --------------------------------------------------------------------------------------------------
 

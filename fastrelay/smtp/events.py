@@ -6,33 +6,29 @@ from fastrelay.mail.reply import Reply
 
 
 class Hello(msgspec.Struct, gc=False):
-    """HELO (extended=False) or EHLO. The reply is already given; a message begun by BDAT is forgotten."""
-
-    name: str
-    extended: bool
+    """HELO or EHLO (machine.helo, .extended). The reply is already given; a message begun by BDAT is forgotten."""
 
 
 class Mail(msgspec.Struct, gc=False):
     """Asks: may this sender open a transaction? -> mail_ok | refuse.
 
-    sender: "" = null sender. size: what SIZE announced, 0 = nothing. body: "7BIT" | "8BITMIME". parameters: all of
-    them, keywords in capitals, already known to be of extensions we offer. ret, envid, smtputf8: as in an Envelope.
+    sender: "" = null sender. size: what SIZE announced, 0 = nothing. body: "7BIT" | "8BITMIME". ret, envid, smtputf8:
+    as in an Envelope.
     """
 
     sender: str
     size: int
     body: str
-    parameters: dict[str, str]
     ret: str = ""
     envid: str = ""
     smtputf8: bool = False
 
 
 class Rcpt(msgspec.Struct, gc=False):
-    """Asks: may this sender send to this recipient? -> rcpt_ok | refuse. notify, orcpt: as a Recipient has them."""
+    """Asks: may this sender send to this recipient? -> rcpt_ok | rcpt_expanded | refuse. notify, orcpt: as in a
+    Recipient."""
 
     address: str
-    parameters: dict[str, str]
     notify: str = ""
     orcpt: str = ""
 
@@ -91,7 +87,6 @@ class AuthLookup(msgspec.Struct, gc=False):
     """Asks: SCRAM: what is kept of this user's password? -> auth_verifier | refuse. Strangers have a decoy."""
 
     user: str
-    mechanism: str
 
 
 class AuthClaim(msgspec.Struct, gc=False):

@@ -1,7 +1,7 @@
 """The service extensions a server may offer, as one table: keyword, and the parameters each adds to MAIL and RCPT.
 
 A parameter is valid only while its extension is offered (RFC 5321 4.1.1.11: 555 else). An extension that arrives later
-is a row here, its parameters' meaning in server.py, and an entry in what the listener offers.
+is a row here, its parameters' meaning in commands.py, and an entry in what the listener offers.
 """
 
 import enum

@@ -37,8 +37,6 @@ _UPPER_HEX = b"0123456789ABCDEF"
 
 _BEYOND = re.compile(r"[^\x00-\x7f]")
 
-NO_PARAMETERS: dict[str, str] = {}
-
 
 class Malformed(ValueError):
     """Not the grammar. `part`: "path", "parameter" or "name"; the message is fit for a reply."""
@@ -192,7 +190,7 @@ def parameters(octets: bytes) -> dict[str, str]:
     A value may go beyond ASCII (RFC 6531 3.3); whether it may here is for the caller, who knows the transaction.
     """
     if not octets:
-        return NO_PARAMETERS
+        return {}
     found: dict[str, str] = {}
     for token in octets.split(b" "):
         if not token:

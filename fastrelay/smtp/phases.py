@@ -55,13 +55,7 @@ TRANSITIONS: dict[Step, dict[State, State]] = {
     Step.RCPT: {State.MAIL: State.RCPT, State.RCPT: State.RCPT},
     Step.DATA: {State.RCPT: State.CONTENT},
     Step.END: {State.CONTENT: State.READY, State.CHUNK: State.READY},
-    Step.RESET: {
-        State.START: State.START,
-        State.READY: State.READY,
-        State.MAIL: State.READY,
-        State.RCPT: State.READY,
-        State.CHUNKS: State.READY,
-    },
+    Step.RESET: {**dict.fromkeys(_COMMANDS, State.READY), State.START: State.START},
     Step.TLS: {State.READY: State.START},  # all that was said in plaintext is forgotten (RFC 3207 4.2)
     Step.AUTH: {State.READY: State.AUTH},
     Step.AUTH_END: {State.AUTH: State.READY},
@@ -71,6 +65,8 @@ TRANSITIONS: dict[Step, dict[State, State]] = {
     Step.MORE: {State.CHUNK: State.CHUNKS},
     Step.STRAY: dict.fromkeys((State.START, State.READY, State.MAIL), State.ASTRAY),
 }
+
+_IN_TRANSACTION = dict.fromkeys((State.MAIL, State.RCPT, State.CHUNKS), "Not in a transaction")
 
 OUT_OF_ORDER: dict[Step, dict[State, str]] = {
     Step.MAIL: {
@@ -87,19 +83,9 @@ OUT_OF_ORDER: dict[Step, dict[State, str]] = {
         State.CHUNKS: "BDAT has begun",
     },
     Step.CHUNK: {State.START: "EHLO first", State.READY: "MAIL first", State.MAIL: "No valid recipients"},
-    Step.AUTH: {
-        State.START: "EHLO first",
-        State.MAIL: "Not in a transaction",
-        State.RCPT: "Not in a transaction",
-        State.CHUNKS: "Not in a transaction",
-    },
-    Step.XCLIENT: dict.fromkeys((State.MAIL, State.RCPT, State.CHUNKS), "Not in a transaction"),
-    Step.TLS: {
-        State.START: "EHLO first",
-        State.MAIL: "Not in a transaction",
-        State.RCPT: "Not in a transaction",
-        State.CHUNKS: "Not in a transaction",
-    },
+    Step.AUTH: {State.START: "EHLO first", **_IN_TRANSACTION},
+    Step.TLS: {State.START: "EHLO first", **_IN_TRANSACTION},
+    Step.XCLIENT: _IN_TRANSACTION,
 }
 
 # -- how long ---------------------------------------------------------------------------------------------------------

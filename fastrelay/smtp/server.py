@@ -1,4 +1,4 @@
-"""The server's side of SMTP as a machine without I/O (RFC 5321; 1870, 2034, 2920, 3030, 3207, 6152).
+"""The server's side of SMTP as a machine without I/O (RFC 5321; 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531).
 
     machine.greet()
     loop:   event = machine.next_event()
@@ -48,8 +48,8 @@ _Asking = TypeVar("_Asking", Mail, Rcpt, Content, Expand, StartTls, AuthLookup, 
 
 
 class Server(Dialogue):
-    """One connection. For its owner to read: state, helo, extended, tls, mail, recipients, size, errors, over,
-    surplus."""
+    """One connection. For its owner to read: state, helo, extended, tls, mail, recipients, expanded,
+    user, size, changes, errors, over, surplus."""
 
     __slots__ = ()
 
@@ -279,18 +279,15 @@ class Server(Dialogue):
             self.lines.put_back(octets, rest)
             self.asked = event = Content(content, True)
             return event
-        sender = self.mail.sender if self.mail is not None else ""
+        sender = self.sender
         if rest >= 0:
-            self._finish_spoiled(octets, rest, verdict)
+            self.lines.put_back(octets, rest)
+            self._end_spoiled(verdict)
         elif incoming.endless:
             self.hang_up(words.ENDLESS, "a refused message that does not end")
         if before is None:
             return Spoiled(verdict, sender)
         return self.next_event() if rest >= 0 else None
-
-    def _finish_spoiled(self, octets: bytes, rest: int, answer: Reply) -> None:
-        self.lines.put_back(octets, rest)
-        self._end_spoiled(answer)
 
     def _end_spoiled(self, answer: Reply) -> None:
         self._leave_content()
@@ -329,7 +326,7 @@ class Server(Dialogue):
                 self._end_chunk(chunk.size)
             return None
         if before is None:
-            return Spoiled(verdict, self.mail.sender if self.mail is not None else "", "BDAT")
+            return Spoiled(verdict, self.sender, "BDAT")
         if not chunk.left:
             chunk.blamed = True
             self._end_spoiled(verdict)

@@ -1,7 +1,7 @@
 """The commands of SMTP, one function each: what is wrong with it is answered here, what needs a decision is returned.
 
-Order, syntax, sizes and limits are settled without the owner of the session; MAIL, RCPT and STARTTLS that pass are
-questions. `COMMANDS` is the whole vocabulary.
+Order, syntax, sizes and limits are settled without the owner of the session; MAIL, RCPT, STARTTLS, AUTH, and VRFY and
+EXPN where there are aliases, are questions once they have passed. `COMMANDS` is the whole vocabulary.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def _introduce(dialogue: Dialogue, argument: bytes, extended: bool) -> Event | N
     dialogue.extended = extended
     terms = dialogue.terms
     dialogue.out.append((terms.ehlo_tls if dialogue.tls else terms.ehlo) if extended else terms.helo)
-    return Hello(name, extended)
+    return Hello()
 
 
 def _mail(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -105,14 +105,16 @@ def _data(dialogue: Dialogue, argument: bytes) -> Event | None:
         return dialogue.error(words.NO_ARGUMENT)
     if dialogue.state not in _ON_DATA:
         return dialogue.out_of_order(Step.DATA)
-    incoming = dialogue.incoming
-    if incoming is None:
-        terms = dialogue.terms
-        incoming = dialogue.incoming = IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
-    incoming.begin()
+    (dialogue.incoming or _first_incoming(dialogue)).begin()
     dialogue.state = _ON_DATA[dialogue.state]
     dialogue.out.append(words.GO_ON)
     return None
+
+
+def _first_incoming(dialogue: Dialogue) -> Incoming:
+    terms = dialogue.terms
+    incoming = dialogue.incoming = IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
+    return incoming
 
 
 def _rset(dialogue: Dialogue, argument: bytes) -> Event | None:
@@ -201,10 +203,7 @@ def _bdat(dialogue: Dialogue, argument: bytes) -> Event | None:
         chunk.stray(size, reply(503, "5.5.1", OUT_OF_ORDER[Step.CHUNK][state]), state)
         dialogue.state = _ON_STRAY[state]
         return None
-    incoming = dialogue.incoming
-    if incoming is None:
-        terms = dialogue.terms
-        incoming = dialogue.incoming = IncomingWithoutBcc(terms) if terms.remove_bcc else Incoming(terms)
+    incoming = dialogue.incoming or _first_incoming(dialogue)
     if state is not _CHUNKS:
         incoming.begin()
     chunk.blamed = False
@@ -214,7 +213,7 @@ def _bdat(dialogue: Dialogue, argument: bytes) -> Event | None:
     verdict = incoming.verdict
     if verdict is None:
         return None
-    return Spoiled(verdict, dialogue.mail.sender if dialogue.mail is not None else "", "BDAT")
+    return Spoiled(verdict, dialogue.sender, "BDAT")
 
 
 def _quit(dialogue: Dialogue, argument: bytes) -> Event | None:

@@ -134,7 +134,7 @@ def test_mail_is_a_value_or_one_reply(argument: bytes) -> None:
     assert isinstance(event, Mail)
     assert not NO_ADDRESS_HAS.search(event.sender) and (event.smtputf8 or PRINTABLE_TEXT.match(event.sender))
     assert event.body in ("7BIT", "8BITMIME") and 0 <= event.size < 10**20
-    for keyword, value in event.parameters.items():
+    for keyword, value in grammar.parameters(grammar.path(argument, b"FROM:")[1]).items():
         assert re.fullmatch(r"[A-Z0-9][A-Z0-9-]*", keyword) and not NO_ADDRESS_HAS.search(value)
         assert re.fullmatch(r"[!-<>-~]*", value) or (event.smtputf8 and re.fullmatch(r"[^ =\x00-\x1f]*", value))
 

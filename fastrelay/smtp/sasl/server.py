@@ -60,6 +60,8 @@ class Plain:
 
     __slots__ = ()
 
+    name = sasl.PLAIN
+
     def step(self, message: bytes) -> Step:
         """The client's message; an empty one asks for our (empty) challenge only where it came with AUTH."""
         parts = message.split(b"\0")
@@ -71,15 +73,13 @@ class Plain:
             raise Malformed("nobody may act for another here")
         return Claim(name, _password(password))
 
-    def know(self, verifier: Verifier) -> Step:
-        """Never asked for."""
-        raise AssertionError("PLAIN asks for no verifier")
-
 
 class Login:
     """Two questions, in words every client knows (draft-murchison-sasl-login)."""
 
     __slots__ = ("_user",)
+
+    name = sasl.LOGIN
 
     def __init__(self) -> None:
         self._user = ""
@@ -91,15 +91,13 @@ class Login:
             return Challenge(b"Password:")
         return Claim(self._user, _password(message))
 
-    def know(self, verifier: Verifier) -> Step:
-        """Never asked for."""
-        raise AssertionError("LOGIN asks for no verifier")
-
 
 class Scram:
     """RFC 5802 without channel binding. nonce: our half of it."""
 
     __slots__ = ("_bare", "_first", "_header", "_nonce", "_own", "_proved", "_user", "_verifier")
+
+    name = sasl.SCRAM
 
     def __init__(self, nonce: bytes = b"") -> None:
         self._own = nonce or scram.fresh_nonce()
@@ -174,23 +172,12 @@ class Scram:
 
 Exchange: TypeAlias = Plain | Login | Scram
 
-_FIRST = {
-    sasl.PLAIN: b"",
-    sasl.LOGIN: b"Username:",
-    sasl.SCRAM: b"",
-}  # said where the client sent no response with AUTH
-
 
 def begin(mechanism: str) -> tuple[Exchange, bytes]:
     """The exchange of a mechanism by its name, and our challenge where the client sends no response with AUTH."""
-    exchange: Exchange
-    if mechanism == sasl.PLAIN:
-        exchange = Plain()
-    elif mechanism == sasl.LOGIN:
-        exchange = Login()
-    else:
-        exchange = Scram()
-    return exchange, _FIRST[mechanism]
+    if mechanism == sasl.LOGIN:
+        return Login(), b"Username:"
+    return (Plain() if mechanism == sasl.PLAIN else Scram()), b""
 
 
 def _name(octets: bytes) -> str:
