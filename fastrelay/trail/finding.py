@@ -31,7 +31,7 @@ class Check(enum.Enum):
     NAME_ADDRESS = "name of another address"  # the name spells an address that is not the hop's
     INWARD = "private after public"
     UNFORMED = "not a trace field"  # neither from nor by, and no program's own form
-    TWICE = "written twice"  # the same id or line again
+    TWICE = "written twice"  # the same line again
     NO_NAME = "name without address"  # DNS has no such name, or it has other addresses
     SPOKEN = "may be forged"  # the server's own words
 

@@ -25,7 +25,7 @@ class Leap(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One side of a hop. mailbox: a word with "@", as list expanders and old sendmails name the sender."""
+    """One side of a hop; empty where a list expander or an old sendmail names the envelope's sender in its place."""
 
     claimed: str = ""
     name: str = ""
@@ -61,8 +61,3 @@ class Hop:
     software: str
     moment: Moment | None
     remarks: tuple[str, ...] = ()
-
-    @property
-    def numbered(self) -> str:
-        """For reasons."""
-        return f"hop {self.number}"

@@ -7,7 +7,6 @@
     Gmail        letters and digits, two to four letters, digits; since 2016 .ms or .YYYY.MM.DD.hh.mm.ss (Pacific time)
     Mailgun, SendGrid   the seconds as eight hex digits
     KumoMTA      a UUID of version 1, which is made of the time
-    ours         32 hex digits, the first twelve the milliseconds
 
 A stamp is compared with the date of the same field: the same clock wrote both, so a wrong clock does not matter.
 """
@@ -21,7 +20,6 @@ from fastrelay.trail.hop import Hop
 _BASE60: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx"
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE52: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
-_DAY: Final = 86400.0
 
 POSTFIX: Final = re.compile(
     r"[0-9A-F]{5,16}\Z|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]{1,12}\Z"
@@ -39,7 +37,6 @@ _INTERMAIL: Final = re.compile(r"<(\d{14})\.[A-Z]{3,5}\d{1,9}\.")
 _MAILGUN: Final = re.compile(r"([0-9a-f]{8})\.[0-9a-f]{5,14}-[a-z0-9-]{2,30}\Z")
 _SENDGRID: Final = re.compile(r"[a-z][a-z0-9-]{3,60}-([0-9A-F]{8})-[0-9A-F]{1,4}\Z")
 _TIMED_UUID: Final = re.compile(r"([0-9a-f]{8})([0-9a-f]{4})1([0-9a-f]{3})[89ab][0-9a-f]{15}\Z")  # RFC 9562 5.1
-_OURS: Final = re.compile(r"([0-9a-f]{12})[0-9a-f]{20}\Z")
 
 
 class Stamp(NamedTuple):
@@ -76,12 +73,6 @@ def stamp(hop: Hop) -> Stamp | None:
     if found:
         return Stamp(float(int(found[1], 16)), 3600.0, "Mailgun" if _MAILGUN.match(ident) else "SendGrid")
     return None
-
-
-def confirms(hop: Hop) -> bool:
-    """An id of our own shape whose time is that of the field."""
-    found = _OURS.match(hop.ident)
-    return bool(found and hop.moment and abs(int(found[1], 16) / 1000 - hop.moment.at) < 3600)
 
 
 def expected(hop: Hop) -> tuple[re.Pattern[str], str] | None:

@@ -1,6 +1,6 @@
 """Does `by` of one hop agree with `from` of the next? Each joint of the chain gets a Bond and the reason in words.
 
-A comparison of names alone breaks on a quarter of genuine chains: a server takes mail under one name and address and
+A comparison of names alone breaks on 16 % of genuine chains: a server takes mail under one name and address and
 sends under others, hands it to itself through a filter, is known inside by a name nobody else knows, or belongs to a
 house with many domains. So a joint is compared by every name and address both fields bear, by organisation and known
 houses, by the network, and with DNS where it may be asked; what cannot be compared (a side names nobody, or something

@@ -7,8 +7,8 @@ that handed over is ours: by name or address as we are told, on the host itself,
 stranger handed over is the last trustworthy one: its own line is ours, everything older is what the stranger said.
 Findings between hops that are both ours do not count: we know who wrote them.
 
-The score is the sum of the findings' weights; SUSPICIOUS and more is suspicious. One broken joint is enough: measured,
-one genuine chain in two hundred has one, and a naive comparison of names breaks on a quarter (bench/trail.py).
+The score is the sum of the findings' weights; SUSPICIOUS and more is suspicious. One broken joint is enough. Of mail as
+it was received 0.4 % is suspicious; a naive comparison of names breaks on 16 % of it (bench/trail.py).
 """
 
 import enum

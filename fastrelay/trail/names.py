@@ -26,7 +26,7 @@ _HOUSES: Final = {  # organisations whose servers hand to one another under diff
     "microsoft": "outlook.com hotmail.com live.com msn.com microsoft.com exchangelabs.com office365.us frontbridge.com"
     " bigfish.com office365.com microsoftonline.com phx.gbl onmicrosoft.com",
     "yahoo": "yahoo.com yahoo.net yahoodns.net aol.com aol.net rocketmail.com ymail.com sbcglobal.net verizon.net"
-    " yahoo.co.jp yahoo.co.in yahoo.co.uk aim.com mx.aol.com inktomi.com egroups.com yahoogroups.com grp.scd.yahoo.com",
+    " yahoo.co.jp yahoo.co.in yahoo.co.uk aim.com inktomi.com egroups.com yahoogroups.com",
     "apple": "apple.com icloud.com me.com mac.com",
     "amazon": "amazonses.com amazonaws.com amazon.com",
     "sendgrid": "sendgrid.net sendgrid.com sendgrid.me",
@@ -34,7 +34,6 @@ _HOUSES: Final = {  # organisations whose servers hand to one another under diff
     "fastmail": "fastmail.com fastmail.fm messagingengine.com",
     "redhat": "redhat.com fedoraproject.org",
     "sourceforge": "sourceforge.net sf.net geeknet.com",
-    "lists.samba": "samba.org",
     "gmane": "gmane.org gmane.io",
     "mailchimp": "mailchimp.com mcsv.net mcdlv.net rsgsv.net mandrillapp.com",
     "symantec": "messagelabs.com messagelabs.net symanteccloud.com",

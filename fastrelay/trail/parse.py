@@ -29,22 +29,10 @@ _HELLO: Final = ("helo", "ehlo", "lhlo", "heloer", "hello")
 _LOCAL_WITH: Final = frozenset(
     ("local", "bsmtp", "pipe", "stdio", "http", "https", "httpu", "rules", "mapi", "imap", "pop3", "webmail")
 )
+_FETCHED: Final = ("mail pickup service", "fetchmail", "fetched by", "from userid")  # local, whoever `from` names
 _LOCAL_WORDS: Final = (
-    "invoked by",
-    "invoked from",
-    "invoked for",
-    "from userid",
-    "majordomo@",
-    "mail pickup service",
-    "fetchmail",
-    "fetched by",
-    "listexpand",
-    "unix socket",
-    "local socket",
-    "sendmail",
-    "procmail",
-    "invoked",
-)
+    *_FETCHED, "invoked", "majordomo@", "listexpand", "unix socket", "local socket", "sendmail", "procmail",
+)  # fmt: skip
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252}[a-z0-9_])?\Z")
 _FROM_USER: Final = re.compile(r"\(?from [^\s@()]{1,100}(?:@[^\s()]{1,255})?\)?", re.IGNORECASE)
 
@@ -284,7 +272,7 @@ def _leap(body: str, clauses: dict[str, list[Token]], local_comment: bool, proto
         return Leap.LOCAL
     if not sender or "unix socket" in lower or "local socket" in lower:
         return Leap.LOCAL if any(words in lower for words in _LOCAL_WORDS) else Leap.UNKNOWN
-    if any(words in lower for words in ("mail pickup service", "fetchmail", "fetched by", "from userid")):
+    if any(words in lower for words in _FETCHED):
         return Leap.LOCAL
     return Leap.NETWORK
 
