@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from fastrelay.config import Delivery
 from fastrelay.delivery import tls_policy
+from fastrelay.delivery.limits import SHORT_REST
 from fastrelay.errands import Errands, Router, guarded
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.mail.envelope import Envelope
@@ -29,7 +30,6 @@ from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.plan import was_held_back
 from fastrelay.settlement.settle import Settle
 
-REST = 5.0  # seconds until a machine without memory or descriptors is asked again; as delivery/limits.py SHORT_REST
 DEMANDS = 65536  # as many as the router keeps decisions
 
 _BUG = reply(451, "4.3.0", "Internal error of this relay, it will be tried again")
@@ -157,7 +157,7 @@ class Relay:
             outcomes = self._cut_short(carrier, item, _UNREADABLE)  # the next attempt finds it before it begins
         except MachineShort as short:
             words = Reply(short.code, short.enhanced, (short.text,))
-            outcomes = self._cut_short(carrier, item, Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=REST))
+            outcomes = self._cut_short(carrier, item, Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=SHORT_REST))
         except tasks.TaskExit:
             self._interrupted(carrier, item)
             self._sending.discard(carrier)

@@ -201,6 +201,3 @@ class Explained(Answer, frozen=True, kw_only=True):
 
     why: str
     explained: list[dict[str, Any]]
-
-
-Document = dict[str, Any]

@@ -2,6 +2,7 @@
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def _as(identity: Identity, work: Callable[[], list[str]]) -> list[str]:
             except ConfigError as error:
                 answer = {"error": [str(error)]}
             os.write(writer, msgspec.json.encode(answer))
+        except BaseException:  # a bug, or a machine that is short: told whole, for the parent knows only that it ended
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writer)

@@ -1,14 +1,13 @@
 """`fastrelay resume`: let go what was suspended."""
 
 import sys
-from typing import Any
 
 import click
 
 from fastrelay.cli import exits
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
-from fastrelay.cli.queue import shown, user
-from fastrelay.cli.suspend import asked, named, naming
+from fastrelay.cli.queue import user
+from fastrelay.cli.suspend import asked, named, naming, tell
 from fastrelay.config import load
 
 
@@ -32,7 +31,4 @@ def resume(file: str | None, as_json: bool, reason: str, **names: str | None) ->
         print(f"fastrelay resume: {kind} {name or '<>'} is not suspended; see fastrelay suspend", file=sys.stderr)
         return exits.DATA
 
-    def done(told: dict[str, Any]) -> list[str]:
-        return [f"resumed {kind} {name or '<>'}"]
-
-    return shown(told, as_json, done, "its worker did not answer; it reads the suspensions when it is back")
+    return tell(told, as_json, lambda told: [f"resumed {kind} {name or '<>'}"])

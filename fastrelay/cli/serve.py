@@ -20,8 +20,8 @@ def serve(file: str | None) -> int:
     Prints "ready" on stderr once every worker accepts mail; event lines go where [log] says (stdout by default).
     TERM finishes what is under way and ends, INT ends at once; neither loses mail. HUP reads the configuration again,
     USR2 lets a new program take over (it goes on when this process ends), TTIN and TTOU add and end a worker, USR1
-    opens the event log's file anew. Exit code 78 for a wrong
-    configuration, 75 when another relay holds its runtime_dir or spool.
+    opens the event log's file anew. Exit code 78 for a wrong configuration, 75 when another relay holds its runtime_dir
+    or spool.
 
     Example:  fastrelay serve -c /etc/fastrelay/fastrelay.toml
     """

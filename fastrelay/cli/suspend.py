@@ -54,7 +54,7 @@ def suspend(file: str | None, as_json: bool, seconds: float | None, reason: str,
     if not any(name is not None for name in names.values()):
         if seconds is not None or reason:
             raise MisuseError(f"suspend what? {', '.join(f'--{kind}' for kind in KINDS)}")
-        return _shown(asked(config, "GET", "suspensions", {}), as_json, listing)
+        return tell(asked(config, "GET", "suspensions", {}), as_json, listing)
     kind, name = named(names)
     if not reason:
         raise MisuseError("--reason TEXT: whoever finds the suspension later will want to know")
@@ -64,7 +64,7 @@ def suspend(file: str | None, as_json: bool, seconds: float | None, reason: str,
         until = f"for {columns.span(seconds)}" if seconds else "until it is resumed"
         return [f"suspended {kind} {name or '<>'} {until}: its mail is still accepted, and held in the queue"]
 
-    return _shown(asked(config, "POST", "suspend", order), as_json, done)
+    return tell(asked(config, "POST", "suspend", order), as_json, done)
 
 
 def named(names: dict[str, str | None]) -> tuple[str, str]:
@@ -119,5 +119,6 @@ def listing(told: Answer) -> list[str]:
     return columns.lines(("WHAT", "NAME", "SINCE", "ENDS", "WHO", "REASON"), rows) if rows else ["nothing is suspended"]
 
 
-def _shown(told: Answer, as_json: bool, drawn: Callable[[Answer], list[str]]) -> int:
+def tell(told: Answer, as_json: bool, drawn: Callable[[Answer], list[str]]) -> int:
+    """Print an answer; a worker that is missing there learns of it by itself. The exit code."""
     return shown(told, as_json, drawn, "its worker did not answer; it reads the suspensions when it is back")

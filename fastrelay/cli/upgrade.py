@@ -7,7 +7,7 @@ from fastrelay.cli.options import CONFIG_FILE
 from fastrelay.config import load
 from fastrelay.process.upgrade import PATIENCE
 
-_BEYOND = 15.0  # seconds
+_BEYOND = 15.0  # seconds: a reload that is under way comes first
 
 
 @click.command()

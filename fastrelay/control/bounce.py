@@ -79,8 +79,8 @@ class Returns:
             for message in found:
                 tasks.spawn(one, message)
             over.wait()
-        for error in errors:
-            raise error
+        if errors:
+            raise errors[0]
         return closed
 
     def _close(self, one: Found) -> bool:

@@ -16,7 +16,7 @@ LEASE_MESSAGES = 20
 PATIENCE = 30.0  # seconds a runner waits for a connection before its message goes back to the lane
 LOOK_AGAIN = 1.0  # seconds; a give in the very instant of the refusal may ring nobody (the ledger's own words)
 
-SHORT_REST = 5.0  # seconds until a machine out of descriptors is asked again
+SHORT_REST = 5.0  # seconds until a machine out of descriptors or memory is asked again
 
 
 def key_of(site: str) -> LimitKey:

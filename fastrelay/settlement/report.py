@@ -107,7 +107,7 @@ def _report(notice: Notice, rows: Sequence[Ended], until: float) -> tuple[Envelo
         f"Content-Type: message/{kind}",
         *eight,
         "",
-        *about_message(notice, utf8=utf8),
+        *about_message(notice),
         *about_recipients(rows, notice.now, until, utf8=utf8),
         "",
         *_original(notice, mark, failed=Action.FAILED in actions, utf8=utf8),

@@ -69,7 +69,7 @@ class Notice(NamedTuple):
     content: Literal["headers", "full", "nothing"] = "headers"
 
 
-def about_message(notice: Notice, *, utf8: bool) -> list[str]:
+def about_message(notice: Notice) -> list[str]:
     """The fields of the message (RFC 3464 2.2)."""
     original = notice.envelope
     out = []
