@@ -5,65 +5,30 @@ Units: durations are seconds (float), written "30s", "5m", "4h", "5d", "250ms"; 
 Whatever is wrong raises ConfigError in one line: file, key, why, and the nearest key where a name is unknown.
 
 quantity.py: the units. names.py: hosts and addresses. aliases.py: [aliases]. sections.py: the values. reading.py:
-from text to them.
+from text to them. "X as X" hands a name on.
 """
 
-from fastrelay.config.names import parse_address
-from fastrelay.config.quantity import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rate, parse_quantity
-from fastrelay.config.reading import DEFAULT_FILE, RUNTIME_DIR_OCTETS, load, parse
-from fastrelay.config.sections import (
-    Admin,
-    Auth,
-    Bounce,
-    Certificate,
-    Config,
-    Credentials,
-    Delivery,
-    Dns,
-    Limits,
-    Listener,
-    Log,
-    Retry,
-    Section,
-    Server,
-    Site,
-    Spool,
-    StaticRoute,
-    authorities,
-    site_settings,
-)
-
-__all__ = [
-    "DAY",
-    "DEFAULT_FILE",
-    "GIB",
-    "HOUR",
-    "KIB",
-    "MIB",
-    "MINUTE",
-    "RUNTIME_DIR_OCTETS",
-    "Admin",
-    "Auth",
-    "Bounce",
-    "Certificate",
-    "Config",
-    "Credentials",
-    "Delivery",
-    "Dns",
-    "Limits",
-    "Listener",
-    "Log",
-    "Rate",
-    "Retry",
-    "Section",
-    "Server",
-    "Site",
-    "Spool",
-    "StaticRoute",
-    "authorities",
-    "load",
-    "parse",
-    "parse_address",
-    "parse_quantity",
-    "site_settings",
-]
+from fastrelay.config.names import parse_address as parse_address
+from fastrelay.config.quantity import Rate as Rate
+from fastrelay.config.quantity import parse_quantity as parse_quantity
+from fastrelay.config.reading import RUNTIME_DIR_OCTETS as RUNTIME_DIR_OCTETS
+from fastrelay.config.reading import load as load
+from fastrelay.config.reading import parse as parse
+from fastrelay.config.sections import Admin as Admin
+from fastrelay.config.sections import Auth as Auth
+from fastrelay.config.sections import Bounce as Bounce
+from fastrelay.config.sections import Certificate as Certificate
+from fastrelay.config.sections import Config as Config
+from fastrelay.config.sections import Credentials as Credentials
+from fastrelay.config.sections import Delivery as Delivery
+from fastrelay.config.sections import Dns as Dns
+from fastrelay.config.sections import Limits as Limits
+from fastrelay.config.sections import Listener as Listener
+from fastrelay.config.sections import Log as Log
+from fastrelay.config.sections import Retry as Retry
+from fastrelay.config.sections import Server as Server
+from fastrelay.config.sections import Site as Site
+from fastrelay.config.sections import Spool as Spool
+from fastrelay.config.sections import StaticRoute as StaticRoute
+from fastrelay.config.sections import authorities as authorities
+from fastrelay.config.sections import site_settings as site_settings

@@ -6,7 +6,8 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -16,45 +17,17 @@ import msgspec
 from fastrelay.config.aliases import Aliases, read_aliases
 from fastrelay.config.names import check_host, parse_address
 from fastrelay.config.quantity import in_unit
-from fastrelay.config.sections import (
-    Admin,
-    Auth,
-    Bounce,
-    Certificate,
-    Config,
-    Credentials,
-    Delivery,
-    Dns,
-    Limits,
-    Listener,
-    Log,
-    Retry,
-    Section,
-    Server,
-    Site,
-    Spool,
-    StaticRoute,
-)
+from fastrelay.config.sections import Certificate, Config, Credentials, Delivery, Listener, Section, Site, StaticRoute
 from fastrelay.errors import ConfigError
 
 RUNTIME_DIR_OCTETS = 107 - len("/slot-000.sock.new")  # unix(7): the name of a socket has at most 107 octets
 DEFAULT_FILE = Path("/etc/fastrelay/fastrelay.toml")
 
 TABLES: dict[str, type[Section]] = {
-    "server": Server,
-    "auth": Auth,
-    "spool": Spool,
-    "limits": Limits,
-    "retry": Retry,
-    "bounce": Bounce,
-    "dns": Dns,
-    "delivery": Delivery,
-    "admin": Admin,
-    "log": Log,
+    name: kind for name, kind in get_type_hints(Config).items() if isinstance(kind, type) and issubclass(kind, Section)
 }
 ARRAYS = ("listener", "credentials", "site", "route")
-SITE_KEYS = ("name", "mx_suffix", "domain", "credentials")
-DERIVED = ("client_limit_set", "aliases", "login")
+DERIVED = ("client_limit_set", "aliases", "login", "delivery")  # fields of a section that are no keys of the file
 
 
 def _unit_of(hint: Any) -> str:
@@ -65,22 +38,27 @@ def _unit_of(hint: Any) -> str:
     return ""
 
 
+@cache
 def keys_of(kind: type[Section]) -> dict[str, str]:
     """Key as written in the file -> unit."""
     hints = get_type_hints(kind, include_extras=True)
     return {f.encode_name: _unit_of(hints[f.name]) for f in msgspec.structs.fields(kind) if f.name not in DERIVED}
 
 
-def _unknown(where: str, key: str, known: Any) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+SITE_KEYS = keys_of(Site)  # a [[site]] row has those of [delivery] beside them
+
+
+def _unknown(where: str, key: str, known: Iterable[str], what: str = "unknown key") -> str:
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f', did you mean "{near[0]}"?' if near else f"; known here: {', '.join(sorted(known))}"
-    return f"{where}{key if key.isprintable() else repr(key)}: unknown key{hint}"
+    return f"{where}{key if key.isprintable() else repr(key)}: {what}{hint}"
 
 
-def _section(kind: type[Any], where: str, given: Any, known: dict[str, str] | None = None) -> Any:
+def _section(kind: type[Section], where: str, given: Any) -> Any:
     if not isinstance(given, dict):
         raise ConfigError(f"{where.rstrip('.')}: must be a table")
-    fields = keys_of(kind) if known is None else known
+    fields = keys_of(kind)
     values = {}
     for key, value in given.items():
         if key not in fields:
@@ -229,7 +207,7 @@ def _secrets(config: Config) -> Iterator[str]:
         if not name:
             continue
         if name not in known:
-            raise ConfigError(_unknown(f"{where}.credentials: ", name, known).replace("unknown key", "no such row"))
+            raise ConfigError(_unknown(f"{where}.credentials: ", name, known, "no such row"))
         if known[name].plaintext:
             yield f'{where}.credentials: those of "{name}" may be sent in clear text, for anyone on the way to see'
         elif delivery.tls == "never":

@@ -165,7 +165,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_without_root_unwritable_defaults_move_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent")
+    monkeypatch.setattr("fastrelay.config.reading.DEFAULT_FILE", tmp_path / "absent")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     bare = load()
@@ -185,7 +185,7 @@ def test_without_root_unwritable_defaults_move_to_the_user(tmp_path: Path, monke
 
 def test_root_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent")
+    monkeypatch.setattr("fastrelay.config.reading.DEFAULT_FILE", tmp_path / "absent")
     assert load().notes == () and load().spool.path == "/var/spool/fastrelay"
 
 
