@@ -1,7 +1,6 @@
 """The program delivers to a real Exim that has TLS, a SIZE limit and no 8BITMIME: one house, one Exim, every case."""
 
 import email
-import os
 import smtplib
 import tempfile
 from collections.abc import Iterator
@@ -12,27 +11,15 @@ import pytest
 
 from tests.peers import debian
 from tests.peers.certificates import Authority
+from tests.peers.exim import Exim
 from tests.peers.relay_process import RelayProcess
 
-OWNER = 1990  # the account tests/peers/debian.py shows Exim
 CONFIG = """\
-exim_path = {exim}
-keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
-spool_directory = {folder}/spool
-log_file_path = {folder}/log/%slog
-primary_hostname = mx.exim.test
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
 acl_smtp_rcpt = rcpt
 acl_smtp_data = data
 message_size_limit = 100K
 accept_8bitmime = false
-tls_advertise_hosts = *
-tls_certificate = {certificate}
-tls_privatekey = {key}
 deliver_drop_privilege = true
-host_lookup =
-rfc1413_hosts =
 
 begin acl
 rcpt:
@@ -42,7 +29,7 @@ rcpt:
        message = 4.7.1 come again
   accept
 data:
-  deny condition = ${{if match{{$h_subject:}}{{spam}}}}
+  deny condition = ${if match{$h_subject:}{spam}}
        message = 5.7.1 we do not like it
   accept
 
@@ -66,26 +53,16 @@ class Trial:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         authority = Authority(folder)
-        leaf = authority.issue("mx.exim.test")
-        self.port = debian.free_port()
-        for name in ("spool", "log", "box"):
-            (folder / name).mkdir()
-        for path in (folder, folder / "spool", folder / "log", folder / "box", leaf.key):
-            os.chown(path, OWNER, OWNER)
-        self.exim = debian.need("exim4")
-        self.config = folder / "exim.conf"
-        self.config.write_text(
-            CONFIG.format(exim=self.exim, folder=folder, port=self.port, certificate=leaf.certificate, key=leaf.key)
-        )
+        self.exim = Exim(folder, authority.issue("mx.exim.test"), CONFIG)
         house = folder / "house"
         house.mkdir()
         tables = "".join(
             f"""
             [[route]]
             domain = "{domain}"
-            next_hop = ["{hop}:{self.port}"]
+            next_hop = ["{hop}:{self.exim.port}"]
             [[site]]
-            name = "{hop}:{self.port}"
+            name = "{hop}:{self.exim.port}"
             {keys}
             """
             for domain, hop, keys in (
@@ -101,7 +78,7 @@ class Trial:
         tables += f"""
             [[route]]
             domain = "bücher.test"
-            next_hop = ["127.0.0.1:{self.port}"]
+            next_hop = ["127.0.0.1:{self.exim.port}"]
         """
         self.relay = RelayProcess(house, workers=1, retry=("first = '1h'",), tables=tables)
 
@@ -143,9 +120,7 @@ def trial() -> Iterator[Trial]:
 
 def in_folder(folder: Path) -> Iterator[Trial]:
     one = Trial(folder)
-    env = debian.exim_environment(one.folder)
-    command = [one.exim, "-C", one.config, "-bdf"]
-    with debian.running(command, ready=lambda: debian.listens(one.port), env=env):
+    with one.exim.running():
         one.relay.start()
         yield one
         assert one.relay.stop() == 0, one.relay.said()

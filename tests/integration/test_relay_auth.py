@@ -2,7 +2,6 @@
 a second one logs in there itself, and at a real Exim. Two houses and an Exim for all tests: 5 s to start, with TLS.
 """
 
-import os
 import re
 import smtplib
 import ssl
@@ -16,28 +15,16 @@ import pytest
 
 from tests.peers import debian
 from tests.peers.certificates import Authority
+from tests.peers.exim import Exim
 from tests.peers.relay_process import PROGRAM, RelayProcess
 
 USER, WORD = "app@client.test", "corr,ct=h0rse battery"
 EXIM_WORD = "s3cret-of-exim"
-OWNER = 1990  # the account tests/peers/debian.py shows Exim
 STRANGERS = "relay_from = ['192.0.2.0/24']"
 MESSAGE = b"Subject: hello\r\n\r\nHello\r\n"
 
 EXIM = """\
-exim_path = {exim}
-keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
-spool_directory = {folder}/spool
-log_file_path = {folder}/log/%slog
-primary_hostname = mx.exim.test
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
 acl_smtp_rcpt = rcpt
-tls_advertise_hosts = *
-tls_certificate = {certificate}
-tls_privatekey = {key}
-host_lookup =
-rfc1413_hosts =
 
 begin acl
 rcpt:
@@ -58,16 +45,16 @@ begin authenticators
 plain:
   driver = plaintext
   public_name = PLAIN
-  server_condition = ${{if and{{{{eq{{$auth2}}{{hub-user}}}}{{eq{{$auth3}}{{{word}}}}}}}}}
+  server_condition = ${if and{{eq{$auth2}{hub-user}}{eq{$auth3}{word}}}}
   server_set_id = $auth2
-  server_advertise_condition = ${{if def:tls_in_cipher}}
+  server_advertise_condition = ${if def:tls_in_cipher}
 login:
   driver = plaintext
   public_name = LOGIN
   server_prompts = Username:: : Password::
-  server_condition = ${{if and{{{{eq{{$auth1}}{{hub-user}}}}{{eq{{$auth2}}{{{word}}}}}}}}}
+  server_condition = ${if and{{eq{$auth1}{hub-user}}{eq{$auth2}{word}}}}
   server_set_id = $auth1
-  server_advertise_condition = ${{if def:tls_in_cipher}}
+  server_advertise_condition = ${if def:tls_in_cipher}
 """
 
 
@@ -93,7 +80,7 @@ class Houses:
             ),
         )  # fmt: skip
         self.user("add", USER, WORD)
-        self.exim_port = debian.free_port()
+        self.exim = Exim(folder, leaf, EXIM.replace("{word}", f"{{{EXIM_WORD}}}"))
         (folder / "front").mkdir()
         (folder / "front" / "secret").write_text(EXIM_WORD + "\n")
         self.front = RelayProcess(
@@ -124,26 +111,11 @@ class Houses:
                 f'[[route]]\ndomain = "{name}.test"\nnext_hop = ["127.0.0.1:{port}"]\ncredentials = "{name}"\n'
                 for name, port in (
                     ("hub", self.hub.port),
-                    *((one, self.exim_port) for one in ("exim", "wrong", "login")),
+                    *((one, self.exim.port) for one in ("exim", "wrong", "login")),
                 )
             )
-            + f'[[route]]\ndomain = "nobody.test"\nnext_hop = ["127.0.0.1:{self.exim_port}"]\n',
+            + f'[[route]]\ndomain = "nobody.test"\nnext_hop = ["127.0.0.1:{self.exim.port}"]\n',
         )
-        self._exim(folder, leaf)
-
-    def _exim(self, folder: Path, leaf: Any) -> None:
-        for path in (folder, folder / "spool", folder / "log", leaf.key):
-            if path != leaf.key:
-                path.mkdir(exist_ok=True)
-            os.chown(path, OWNER, OWNER)
-        self.exim = debian.need("exim4")
-        self.exim_config = folder / "exim.conf"
-        self.exim_config.write_text(
-            EXIM.format(
-                exim=self.exim, folder=folder, port=self.exim_port, certificate=leaf.certificate, key=leaf.key,
-                word=EXIM_WORD,
-            )
-        )  # fmt: skip
 
     def user(self, verb: str, name: str, password: str = "") -> None:
         """`fastrelay user` on the hub's file."""
@@ -172,10 +144,8 @@ def houses() -> Iterator[Houses]:
         pytest.skip("Exim must be started by root")
     with tempfile.TemporaryDirectory(prefix="fastrelay-auth-") as name:
         one = Houses(Path(name))
-        command = [one.exim, "-C", one.exim_config, "-bdf"]
-        env = debian.exim_environment(Path(name))
         try:
-            with debian.running(command, ready=lambda: debian.listens(one.exim_port), env=env):
+            with one.exim.running():
                 one.hub.start()
                 one.front.start()
                 yield one
