@@ -10,11 +10,12 @@ What a line may hold: valid UTF-8 JSON without any control character, C1 and bid
 a terminal's cursor or its reading order); no secret: the argument of AUTH, and fields named like one, become "***".
 
 Field names are those of KumoMTA's log record: `type` (Reception, Delivery, TransientFailure, Bounce, Expiration,
-Rejection, AdminBounce, TrailVerdict), `id`, `sender`, `recipient`, `site`, `size`, `response` {code, enhanced_code,
-content, command}, `peer_address` {name, addr}, `event_time`, `created_time` (seconds since the epoch, sub-second),
-`num_attempts`, `session_id`, `source_address`, `tls_protocol_version`, `tls_cipher`, `delays` [before queue: from 354
-to the final dot; in queue: from the dot on; connect, transmit] in seconds. Ours beside them: `tls_verified`, and where
-it is false `tls_doubt`, why; `converted`: "7bit" where 8-bit content went out as such.
+Rejection, AdminBounce; ours: the other Admin..., SiteSuspended, SiteCrowded, TrailVerdict, EventLogDropped), `id`,
+`sender`, `recipient`, `site`, `size`, `response` {code, enhanced_code, content, command}, `peer_address` {name, addr},
+`event_time`, `created_time` (seconds since the epoch, sub-second), `num_attempts`, `session_id`, `source_address`,
+`tls_protocol_version`, `tls_cipher`, `delays` [before queue: from 354 to the final dot; in queue: from the dot on;
+connect, transmit] in seconds. Ours beside them: `tls_verified`, and where it is false `tls_doubt`, why; `converted`:
+"7bit" where 8-bit content went out as such.
 
 ConfigError when the file cannot be opened.
 """
@@ -121,7 +122,7 @@ class EventLog:
     counts: where dropped lines are counted. name: who speaks in stderr lines ("slot 3", "master").
     """
 
-    __slots__ = ("_counts", "_events", "_fd", "_level", "_notes", "_opened", "_path", "_waits", "_wall", "name")
+    __slots__ = ("_counts", "_events", "_fd", "_level", "_notes", "_path", "_waits", "_wall", "name")
 
     def __init__(
         self, log: Log, *, counts: Counts | None = None, name: str = "", wall: Callable[[], float] | None = None
@@ -133,7 +134,6 @@ class EventLog:
         self._waits = log.on_full == "wait"
         self._path = _path_of(log)
         self._fd = open_events(log)
-        self._opened = bool(self._path)
         self._events = LineWriter(self._fd, BUFFER, self._dropped_line, self._failed, self._recovered)
         self._notes = LineWriter(2, NOTES, lambda count: b"(%d lines lost)\n" % count)
 
@@ -177,16 +177,15 @@ class EventLog:
 
     def renew(self, log: Log, fd: int) -> None:
         """A reload: as `log` says from now on. fd: what `open_events(log)` gave; ours now."""
-        path, opened, old = self._path, self._opened, self._fd
+        path, old = self._path, self._fd
         self._level = _LEVELS[log.level]
         self._waits = log.on_full == "wait"
         self._path = _path_of(log)
-        self._opened = bool(self._path)
-        if opened and self._opened and old >= 0 and path == self._path:
+        if path and path == self._path and old >= 0:
             os.close(fd)  # the same file, open already
             return
         self._fd = fd
-        self._events.redirect(fd, _closed if opened else _kept)
+        self._events.redirect(fd, _closed if path else _kept)
 
     def flush(self) -> None:
         """Hand what has gathered to the thread now."""
@@ -197,10 +196,9 @@ class EventLog:
         """Write what is left, for at most `seconds`; then let go of the file."""
         out = self._events.close(seconds)
         self._notes.close(1.0)
-        if self._opened and out:
+        if self._path and out and self._fd >= 0:
             with contextlib.suppress(OSError):  # everything was written; the kernel's complaint changes nothing
                 os.close(self._fd)
-            self._opened = False
         self._fd = -1
 
     def statistics(self) -> dict[str, int]:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fastrelay.config import Config, Delivery, Rate, site_settings
-from fastrelay.control import why
+from fastrelay.control import views, why
+from fastrelay.control.request import SLICE
 from fastrelay.delivery.limits import key_of
 from fastrelay.errors import PeerTimeout
 from fastrelay.mail.envelope import Envelope
@@ -27,7 +28,6 @@ from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.schedule.window import CLOSED
 
 DNS_PATIENCE = 1.0  # seconds: half of what the admin process waits for an answer
-SLICE = 0.005  # seconds of work before others get a turn
 LOOKED = 100_000  # places of a lane that are counted to find where a message stands: 6 ms
 DOMAINS = 20  # domains of one message that are explained
 LIMITS = (
@@ -111,7 +111,7 @@ class Explainer:
             "ledger": self._used(site, settings, now) if site else None,
             "lane": self._lane(site, now),
             "suspensions": self._bars(domain, site, ident, now),
-            "queued": self._queued(domain, items, now),
+            "queued": self._queued(items, now),
         }
         if ident is not None and items:
             state = self._store.state(ident)
@@ -202,12 +202,10 @@ class Explainer:
                 began = clock.now()
         return found
 
-    def _queued(self, domain: str, items: list[Item], now: float) -> dict[str, Any]:
+    def _queued(self, items: list[Item], now: float) -> dict[str, Any]:
         places: dict[str, int] = {}
         for item in items:
-            name = item.place.name.lower()
-            if item.place is Place.WAITING and item.route is not None:
-                name = "suspended"
+            name = views.place_of(item)
             places[name] = places.get(name, 0) + 1
         waiting = [item for item in items if item.place is Place.WAITING]
         soonest = min(waiting, key=lambda item: item.due, default=None)

@@ -9,6 +9,7 @@ from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.state import State, Status, Waiting
 
 PAGE = 1000  # rows per answer at most: 0.5 MB of JSON
+SLICE = 0.005  # seconds of work on an answer before others get a turn
 
 SiteOf = Callable[[str], str]
 """Recipient domain -> site as far as it is known now, "" else."""

@@ -5,65 +5,30 @@ Errors are answers: {"error", "code"}: 64 for a request that makes no sense, 75 
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 
 from fastrelay.control import views
 from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
 from fastrelay.control.explain import Explainer
+from fastrelay.control.faces import Schedule, Strongbox
 from fastrelay.control.pulse import Pulse
-from fastrelay.control.request import PAGE, Found, Request, SiteOf, chosen, ended, hastened, held
+from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen, ended, hastened, held
+from fastrelay.control.standing import put_back, taken_off
 from fastrelay.control.traces import Traces
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
 from fastrelay.eventlog import EventLog
 from fastrelay.mail import ident as idents
-from fastrelay.mail.envelope import Envelope
-from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.mail.state import Status, Waiting
 from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.item import Place
 from fastrelay.schedule.table import SHARDS
 
-SLICE = 0.005  # seconds of work before others get a turn
 BUDGET = 1.0  # seconds per answer: half of what the admin process waits for a worker
 _LOOKS = 32  # messages between two looks at the clock
 _MANY = 128  # the same where nothing is decoded
 _BATCH = 256  # messages whose records are synced together
-
-
-class Strongbox(Protocol):
-    """What the verbs need of the spool (spool/store.py). record_synced changes `state` at once, then waits."""
-
-    def page(self, after: bytes | None, limit: int) -> list[bytes]: ...
-    def envelope(self, ident: bytes) -> Envelope | None: ...
-    def state(self, ident: bytes) -> State: ...
-    def head(self, ident: bytes, most: int) -> bytes: ...
-    def size(self, ident: bytes) -> int: ...
-    def record_synced(self, records: Sequence[tuple[bytes, State]]) -> None: ...
-    def __len__(self) -> int: ...
-
-
-class Schedule(Protocol):
-    """What the verbs need of the schedule (schedule/scheduler.py)."""
-
-    def items(self, ident: bytes) -> list[Any]: ...
-    def due_wall(self, item: Any) -> float: ...
-    def shard(self, number: int) -> Sequence[Any]: ...
-    def add(
-        self,
-        ident: bytes,
-        domain: str,
-        indices: tuple[int, ...],
-        *,
-        expires: float,
-        due: float = 0.0,
-        attempts: int = 0,
-        held: bool = False,
-    ) -> None: ...
-    def hold(self, ident: bytes) -> bool: ...
-    def release(self, ident: bytes, due: float = 0.0) -> bool: ...
-    def remove(self, ident: bytes) -> bool: ...
-    def retry(self, ident: bytes) -> bool: ...
 
 
 class Control:
@@ -156,7 +121,7 @@ class Control:
         if again is None:
             return {"found": False}
         items = self._items(ident)
-        places = {item.domain: _place(item) for item in items}
+        places = {item.domain: views.place_of(item) for item in items}
         return {"found": True, **views.detail(again, places, self._site_of, headers, self._dues(items))}
 
     def _list(self, request: Request) -> dict[str, Any]:
@@ -164,7 +129,7 @@ class Control:
 
         def take(one: Found) -> None:
             items = self._items(one.ident)
-            rows.append(views.row(one, {_place(item) for item in items}, self._dues(items)))
+            rows.append(views.row(one, {views.place_of(item) for item in items}, self._dues(items)))
 
         cursor = self._scan(request, take, _within(request.limit))
         return {"rows": rows, "next": cursor}
@@ -267,15 +232,15 @@ class Control:
 
     def _remove(self, request: Request) -> dict[str, Any]:
         def change(found: list[Found]) -> int:
-            off = [(one, self._stop(one.ident)) for one in found]
+            off = [(one, taken_off(self._schedule, one.ident)) for one in found]
             try:
                 self._store.record_synced([(one.ident, ended(one, Status.REMOVED)) for one in found])
             except BaseException:
                 for one, standing in off:
-                    self._put_back(one.ident, standing, ())
+                    put_back(self._schedule, one.ident, standing, ())
                 raise
             for one, standing in off:
-                self._put_back(one.ident, standing, one.indices)
+                put_back(self._schedule, one.ident, standing, one.indices)
             self._log("AdminRemove", found, request)
             return len(found)
 
@@ -290,12 +255,12 @@ class Control:
         desk = Returns(self._store, notices, request, self._log)
 
         def change(found: list[Found]) -> int:
-            off = [(one, self._stop(one.ident)) for one in found]
+            off = [(one, taken_off(self._schedule, one.ident)) for one in found]
             try:
                 return desk.close(found)
             finally:
                 for one, standing in off:
-                    self._put_back(one.ident, standing, self._closed(one))
+                    put_back(self._schedule, one.ident, standing, self._closed(one))
 
         return self._change(request, change, most=AT_ONCE if self._schedule is not None else 1)
 
@@ -327,7 +292,7 @@ class Control:
                 one = self._look(ident, request)
                 if one is None or not one.indices or not wanted(one):
                     continue
-                if any(item.place.name == "RUNNING" for item in self._items(ident)):
+                if any(item.place is Place.RUNNING for item in self._items(ident)):
                     busy += 1
                 else:
                     batch.append(one)
@@ -341,36 +306,6 @@ class Control:
             if count < len(batch):
                 return {"changed": changed, "busy": busy, "next": None, "error": SHORT, "code": 75}
         return {"changed": changed, "busy": busy, "next": cursor}
-
-    def _stop(self, ident: bytes) -> list["_Standing"]:
-        """Take a message off the schedule, so that no attempt begins while its record is being synced."""
-        if self._schedule is None:
-            return []
-        lag = clock.wall() - clock.now()
-        standing = [
-            _Standing(
-                item.domain,
-                item.indices,
-                item.attempts,
-                self._schedule.due_wall(item) if item.place.name == "WAITING" else 0.0,
-                item.expires + lag,
-                item.place.name == "HELD",
-            )
-            for item in self._schedule.items(ident)
-        ]
-        self._schedule.remove(ident)
-        return standing
-
-    def _put_back(self, ident: bytes, standing: list["_Standing"], gone: tuple[int, ...]) -> None:
-        """Schedule again what was not removed."""
-        if self._schedule is None:
-            return
-        for one in standing:
-            indices = tuple(index for index in one.indices if index not in gone)
-            if indices:
-                self._schedule.add(
-                    ident, one.domain, indices, expires=one.expires, due=one.due, attempts=one.attempts, held=one.held
-                )
 
     def _closed(self, one: Found) -> tuple[int, ...]:
         """Those of its recipients that are open no more."""
@@ -450,32 +385,10 @@ class Control:
         if self._schedule is None:
             return {}
         due_wall = self._schedule.due_wall
-        return {item.domain: due_wall(item) for item in items if item.place == Place.WAITING}
+        return {item.domain: due_wall(item) for item in items if item.place is Place.WAITING}
 
     def _items(self, ident: bytes) -> list[Any]:
         return self._schedule.items(ident) if self._schedule is not None else []
-
-
-class _Standing(NamedTuple):
-    """How one item of a message stood on the schedule. due, expires: wall seconds; due 0 = now."""
-
-    domain: str
-    indices: tuple[int, ...]
-    attempts: int
-    due: float
-    expires: float
-    held: bool
-
-
-def _place(item: Any) -> str:
-    """Where an item stands, in a word; "suspended" where it waits before an operator's bar (schedule/places.py)."""
-    if item.place == Place.WAITING and item.route is not None:
-        return "suspended"
-    name: str = _NAMES[item.place]
-    return name
-
-
-_NAMES = tuple(place.name.lower() for place in Place)
 
 
 def _within(limit: int) -> int:

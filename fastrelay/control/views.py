@@ -106,6 +106,14 @@ def meant(first: Item, select: Select, sites: dict[str, str], site_of: SiteOf) -
     return items
 
 
+_NAMES = tuple(place.name.lower() for place in Place)
+
+
+def place_of(item: Item) -> str:
+    """Where an item stands, in a word; "suspended" where it waits before an operator's bar (schedule/places.py)."""
+    return "suspended" if item.place is Place.WAITING and item.route is not None else _NAMES[item.place]
+
+
 class Tally:
     """The sums of a summary. `add` each message, then `result`."""
 
