@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fastrelay.config import Config
-from fastrelay.errors import ConfigError, MachineShort
+from fastrelay.errors import ConfigError, FastrelayError, MachineShort
 from fastrelay.process import sockets
 from fastrelay.process.privileges import Identity
 
@@ -24,9 +24,10 @@ _BACKLOG: Final = 64
 
 
 class AdminSockets:
-    """api: of runtime_dir/admin.sock. http: of the [admin] address, None while there is none."""
+    """api: of runtime_dir/admin.sock. http: of the [admin] address, None while there is none. files: addresses whose
+    socket files are ours to remove."""
 
-    __slots__ = ("_address", "_again", "_files", "_identity", "_say", "_told", "api", "http")
+    __slots__ = ("_address", "_again", "_api", "_identity", "_say", "_told", "api", "files", "http")
 
     def __init__(
         self, config: Config, identity: Identity, passed: sockets.Passed, say: Callable[[str], None], now: float
@@ -34,16 +35,16 @@ class AdminSockets:
         self._identity = identity
         self._say = say
         self._address = config.admin.address
-        api = f"unix:{api_path(config)}"
+        self._api = api = f"unix:{api_path(config)}"
         self._again = now
         self._told = False
         self.http: socket.socket | None = passed.take(self._address) if self._address else None
         self.api = passed.take(api) or sockets.bind(
             api, identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG
         )
-        self._files = [one for one in (api, self._address) if one and passed.ours(one)]  # ours to remove
+        self.files = [one for one in (api, self._address) if one and passed.ours(one)]
         try:
-            self.look(now)
+            self._try(now)
         except BaseException:
             self.close()
             raise
@@ -59,22 +60,31 @@ class AdminSockets:
         return "" if self.http is None else sockets.name_of(self.http)
 
     def look(self, now: float) -> bool:
-        """Try for the TCP address where it is wanted and due. True: we just got it. ConfigError only the first time."""
+        """Try for the TCP address where it is wanted and due. True: we just got it."""
+        try:
+            return self._try(now)
+        except ConfigError as error:
+            self._missed(error, now)
+            return False
+
+    def _try(self, now: float) -> bool:
+        """The same; ConfigError for an address that cannot be, which keeps a house from starting."""
         if not self._address or self.http is not None or now < self._again:
             return False
         try:
             self.http = sockets.bind(self._address, self._identity, key="admin.address", backlog=_BACKLOG)
-        except (MachineShort, ConfigError) as error:
-            if not self._told:
-                if isinstance(error, ConfigError):
-                    raise
-                self._told = True
-                self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
-            self._again = now + AGAIN
+        except MachineShort as error:
+            self._missed(error, now)
             return False
         if self._told:
             self._say(f"admin.address: listening on {self.name} now")
         return True
+
+    def _missed(self, error: FastrelayError, now: float) -> None:
+        if not self._told:
+            self._told = True
+            self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
+        self._again = now + AGAIN
 
     def renew(self, config: Config, now: float) -> None:
         """A reload: another TCP address, perhaps. One that cannot be had is a line; it is tried for again."""
@@ -83,40 +93,30 @@ class AdminSockets:
         if self.http is not None:
             self.http.close()
             self.http = None
-        sockets.remove_files(one for one in self._files if one == self._address)
+        sockets.remove_files(one for one in self.files if one == self._address)
         self._address, self._again, self._told = config.admin.address, now, False
-        self._files = [self._files[0], self._address]
-        try:
-            self.look(now)
-        except ConfigError as error:
-            self._told = True
-            self._say(f"admin.address: {error}; going on without /metrics, trying again every {AGAIN:g} s")
-            self._again = now + AGAIN
+        self.files = [*(one for one in self.files if one == self._api), *([self._address] if self._address else [])]
+        self.look(now)
 
     def restore(self) -> None:
         """runtime_dir was removed: admin.sock stands in it again. MachineShort or ConfigError when it cannot."""
-        fresh = sockets.bind(self._files[0], self._identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
+        fresh = sockets.bind(self._api, self._identity, key="server.runtime_dir", mode=_MODE, backlog=_BACKLOG)
         self.api.close()
         self.api = fresh
 
     @property
     def handed(self) -> dict[str, int]:
         """For the next master: by address as configured."""
-        found = {self._files[0]: self.api.fileno()}
+        found = {self._api: self.api.fileno()}
         if self.http is not None:
             found[sockets.canonical(self._address)] = self.http.fileno()
         return found
-
-    @property
-    def files(self) -> list[str]:
-        """Addresses whose socket files are ours to remove."""
-        return self._files
 
     def close(self, *, handed: bool = False) -> None:
         """The end of the house: nothing is left in runtime_dir. handed: of this master only."""
         sockets.close_all(self.all)
         if not handed:
-            sockets.remove_files(self._files)
+            sockets.remove_files(self.files)
 
 
 def api_path(config: Config) -> Path:

@@ -68,7 +68,6 @@ class Changes:
         self._said_ready = False
         self._restore_at = 0.0
         self._suspects = suspects
-        self.in_charge = handed is None
         self.news = True  # the house has a master who has not told so yet
         self.stop_wanted = False  # the master after us is told to stop
         self.files: list[str] = []  # addresses of listeners whose socket files are ours to remove
@@ -98,8 +97,13 @@ class Changes:
         return [*found, *(link.fileno() for link in links if link is not None)]
 
     @property
+    def in_charge(self) -> bool:
+        """This process is the master of the house: the premises are its own."""
+        return not self._premises.handed
+
+    @property
     def handed(self) -> bool:
-        """The house is another master's now."""
+        """The house was ours, and is another master's now."""
         return self._upgrade is not None and self._upgrade.phase is upgrade.Phase.HANDED
 
     @property
@@ -266,6 +270,9 @@ class Changes:
         except FastrelayError as error:
             self._told("upgrade", exit_code(error), [f"{error}: nothing was changed"])
             return
+        except OSError as error:
+            self._told("upgrade", EXIT_TEMPORARY, [f"cannot make a link: {error.strerror}: nothing was changed"])
+            return
         staff.successor, staff.successor_ended = self._upgrade.pid, 0
         staff.poll.register(self._upgrade.link.fileno(), select.POLLIN)
         announce(f"upgrade: process {self._upgrade.pid} starts, {self._patience:g} s to be ready")
@@ -344,7 +351,6 @@ class Changes:
             self._hatch.release()
             self._hatch = None
         self._notifier.main_pid(under_way.pid)
-        self.in_charge = False
         self._premises.handed = True
         under_way.link.say("yours")
         for post in list(staff.posts):
@@ -383,7 +389,6 @@ class Changes:
             self._take_charge()
 
     def _take_charge(self) -> None:
-        self.in_charge = True
         self.news = True
         self._premises.take_charge()
         self._open_hatch()

@@ -161,9 +161,7 @@ class Master:
                 self._mourn(post, child, row, code, now)
             elif code not in (EXIT_OK, -signal.SIGINT, -signal.SIGTERM):
                 announce(f"{post.name} (process {child.pid}) {ending(code)} while stopping")
-                if (
-                    code > 0 and self._stopping is not None
-                ):  # it could not end as promised, and whoever stops us must hear of it
+                if code > 0 and self._stopping is not None:  # not as promised: whoever stops us must hear of it
                     self._exit = self._exit or code
             post.child = None
             if not post.wanted:

@@ -22,7 +22,7 @@ SPOOL_LOCK: Final = "master.lock"  # in the spool; also holds the pid
 
 class Premises:
     """Both locks, and whom the children become. handover: what another master left us, None for an ordinary start.
-    handed: it is the other way round, the locks are another master's now."""
+    handed: the locks are another master's, from before its word (an upgrade begins) or since ours."""
 
     __slots__ = ("_locks", "handed", "handover", "identity", "runtime_dir", "spool")
 

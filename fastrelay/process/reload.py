@@ -1,6 +1,6 @@
 """A reload, step by step: read and check, open what is new, let every worker prepare, then swap all. Or nothing.
 
-    READING -> PREPARING -> SWAPPING -> over        what may fail comes before the swap, and then the old one stays
+    PREPARING -> SWAPPING -> over        what may fail comes before the swap, and then the old one stays
 
 Promises: the configuration in force is one that every living worker could prepare, or the old one unchanged; a listener
 that stays keeps its socket, so no connection is refused; workers that start meanwhile are asked too. spool.path,
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fastrelay.config import Config
-from fastrelay.errors import ConfigError, FastrelayError
+from fastrelay.errors import ConfigError, FastrelayError, MachineShort
 from fastrelay.process import cpus, orders, sockets
 from fastrelay.process.children import Child
 from fastrelay.process.spawn import EXIT_CONFIG, EXIT_OK, EXIT_TEMPORARY
@@ -59,11 +59,11 @@ def for_a_life(old: Config, new: Config) -> list[str]:
 
 class Reload:
     """One under way. apply(reload, now) is called at the swap, before the first worker hears of it: from then on
-    whoever is started starts with the new configuration. ConfigError (several lines perhaps) or MachineShort: it cannot
-    begin."""
+    whoever is started starts with the new configuration. deadline: when it has to be looked at again at the latest.
+    ConfigError (several lines perhaps) or MachineShort: it cannot begin."""
 
-    __slots__ = ("_apply", "_asked", "_deadline", "_fd", "_opened", "_refusals", "_serial", "_staff", "_swapping",
-                 "config", "listeners", "step")  # fmt: skip
+    __slots__ = ("_apply", "_asked", "_fd", "_opened", "_refusals", "_serial", "_staff", "_swapping",
+                 "config", "deadline", "listeners", "step")  # fmt: skip
 
     def __init__(
         self, serial: int, config: Config, staff: Staff, now: float, apply: Callable[["Reload", float], object]
@@ -81,11 +81,15 @@ class Reload:
             raise ConfigError(f"{config.source}: listener: at most {orders.MOST_LISTENERS} can be reloaded")
         self._opened: list[socket.socket] = []
         self.listeners = self._listen()
-        self._fd = orders.sealed(config)
+        try:
+            self._fd = orders.sealed(config)
+        except OSError as error:
+            self._close_opened()
+            raise MachineShort(f"cannot prepare the new configuration: {error.strerror}") from None
         self._asked: dict[int, bool] = {}  # pid -> prepared
         self._swapping: set[int] = set()
         self._refusals: list[str] = []
-        self._deadline = now + PATIENCE
+        self.deadline = now + PATIENCE
         self.step = Step.PREPARING
 
     def _listen(self) -> list[socket.socket]:
@@ -123,7 +127,7 @@ class Reload:
         if self.step is Step.PREPARING:
             return self._prepare(workers, now)
         self._swapping &= {child.pid for child in workers}  # one that ended comes again, with the new configuration
-        if self._swapping and now < self._deadline:
+        if self._swapping and now < self.deadline:
             return None
         late = f"; {len(self._swapping)} workers have not said so yet" if self._swapping else ""
         return Verdict(EXIT_OK, (f"reloaded {self.config.source}{late}",))
@@ -140,14 +144,14 @@ class Reload:
         silent = [child.pid for child in workers if not self._asked.get(child.pid)]
         if not silent:
             self._swap(workers, now)
-        elif now >= self._deadline:
+        elif now >= self.deadline:
             text = f"worker process {silent[0]} did not answer for {PATIENCE:g} s: nothing was changed; try again"
             return self._give_up(workers, Verdict(EXIT_TEMPORARY, (text,)))
         return None
 
     def _swap(self, workers: list[Child], now: float) -> None:
         self.step = Step.SWAPPING
-        self._deadline = now + PATIENCE
+        self.deadline = now + PATIENCE
         os.close(self._fd)
         self._opened = []
         self._apply(self, now)
@@ -162,11 +166,6 @@ class Reload:
                 orders.send(child.control, "forget", self._serial)
         self.drop()
         return verdict
-
-    @property
-    def deadline(self) -> float:
-        """When it has to be looked at again at the latest."""
-        return self._deadline
 
     def drop(self) -> None:
         """The old configuration stays, or the house ends: close what was opened for the new one."""

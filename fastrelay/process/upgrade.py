@@ -44,12 +44,11 @@ def command(words: Sequence[str], executable: str) -> list[str]:
 class Upgrade:
     """One under way. pid: of the new master."""
 
-    __slots__ = ("deadline", "link", "patience", "phase", "pid")
+    __slots__ = ("deadline", "link", "phase", "pid")
 
     def __init__(self, handover: Handover, ours: socket.socket, extra: Mapping[str, str], now: float, patience: float):
         self.link = Link(ours)
         self.phase = Phase.STARTING
-        self.patience = patience
         self.deadline = now + patience
         words = command(sys.orig_argv, sys.executable)
         environment = {**os.environ, **extra, VARIABLE: handover.text()}

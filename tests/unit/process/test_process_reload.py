@@ -15,6 +15,7 @@ from fastrelay.process.children import Child
 from fastrelay.process.privileges import STAY
 from fastrelay.process.reload import PATIENCE, Reload, Step, Verdict, for_a_life
 from fastrelay.process.sockets import bind, canonical
+from tests.peers.descriptors import descriptors_left
 
 
 class Worker:
@@ -184,3 +185,10 @@ def test_a_configuration_travels_whole() -> None:
         assert msgspec.msgpack.decode(os.pread(fd, 1 << 24, 0), type=Config) == config
     finally:
         os.close(fd)
+
+
+def test_a_machine_without_descriptors_refuses_and_nothing_is_left_open(house: House) -> None:
+    with descriptors_left(1), pytest.raises(MachineShort, match="cannot prepare the new configuration"):
+        house.reload(house.config("one", "two"))
+    assert not (house.folder / "two").exists() and (house.folder / "one").exists()
+    house.reload(house.config("one", "two")).drop()
