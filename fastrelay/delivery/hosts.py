@@ -9,7 +9,7 @@ Pure: every decision is a function of (hosts, memory, now). Promises
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fastrelay.mail.reply import Reply
 from fastrelay.mail.route import Host
@@ -22,6 +22,9 @@ UNTRUSTED_FOR = 6 * 3600.0  # seconds until a bad certificate is looked at again
 LOGIN_REST = 300.0  # seconds a refused login is not tried again: each message would cost the account a failure, and
 # smart hosts lock accounts that have too many
 _REMEMBERED = 65536  # addresses; what is over is forgotten, oldest first
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Place(NamedTuple):
@@ -53,10 +56,8 @@ class Health:
     def failed(self, place: Place, now: float) -> None:
         """The host could not be reached, or would not talk."""
         key = (place.address, place.port)
-        failures = self._resting.pop(key, (0, 0.0))[0] + 1
-        if len(self._resting) >= _REMEMBERED:
-            del self._resting[next(iter(self._resting))]
-        self._resting[key] = (failures, now + min(REST_FIRST * 2.0 ** min(failures - 1, 8), REST_MOST))
+        failures = self._resting.get(key, (0, 0.0))[0] + 1
+        _remember(self._resting, key, (failures, now + min(REST_FIRST * 2.0 ** min(failures - 1, 8), REST_MOST)))
 
     def succeeded(self, place: Place) -> None:
         """The host greeted us and is ready for mail."""
@@ -69,9 +70,7 @@ class Health:
 
     def tls_failed(self, place: Place, now: float) -> None:
         """The handshake failed while plaintext was allowed."""
-        if len(self._plain) >= _REMEMBERED:
-            del self._plain[next(iter(self._plain))]
-        self._plain[(place.address, place.port)] = now + PLAIN_FOR
+        _remember(self._plain, (place.address, place.port), now + PLAIN_FOR)
 
     def tls_is_broken(self, place: Place, now: float) -> bool:
         """A handshake failed there a short while ago."""
@@ -79,9 +78,7 @@ class Health:
 
     def untrusted(self, place: Place, why: str, now: float) -> None:
         """Its certificate has no chain to an authority of ours."""
-        if len(self._untrusted) >= _REMEMBERED:
-            del self._untrusted[next(iter(self._untrusted))]
-        self._untrusted[(place.address, place.port)] = (why, now + UNTRUSTED_FOR)
+        _remember(self._untrusted, (place.address, place.port), (why, now + UNTRUSTED_FOR))
 
     def doubt(self, place: Place, now: float) -> str:
         """Why its certificate was not trusted a while ago, "" when nothing is known against it."""
@@ -92,9 +89,7 @@ class Health:
 
     def login_refused(self, place: Place, credentials: str, said: Reply, now: float) -> None:
         """The host would not let us log in with these credentials."""
-        if len(self._logins) >= _REMEMBERED:
-            del self._logins[next(iter(self._logins))]
-        self._logins[(credentials, place.address, place.port)] = (said, now)
+        _remember(self._logins, (credentials, place.address, place.port), (said, now))
 
     def refusal_of_login(self, place: Place, credentials: str, now: float) -> Reply | None:
         """What it said a short while ago; None where it may be asked."""
@@ -120,6 +115,14 @@ class Health:
     def statistics(self) -> dict[str, int]:
         """Addresses remembered."""
         return {"resting": len(self._resting), "without_tls": len(self._plain), "untrusted": len(self._untrusted)}
+
+
+def _remember(table: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """The newest last; the oldest makes room."""
+    table.pop(key, None)
+    if len(table) >= _REMEMBERED:
+        del table[next(iter(table))]
+    table[key] = value
 
 
 def family_of(address: str) -> int:
