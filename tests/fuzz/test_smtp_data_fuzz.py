@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastrelay.smtp.data import MAX_TEXT_LINE, Decoder, stuff
 from tests.fuzz.effort import effort
+from tests.peers.machine import decode
 
 BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 END = b"\r\n.\r\n"
@@ -39,22 +40,10 @@ def model(octets: bytes) -> tuple[bytes, bytes] | None:
         content += line.removeprefix(b".") + crlf
 
 
-def decoded(pieces: list[bytes], *, mend: bool = False) -> tuple[bytes, bytes | None, Decoder]:
-    """Content, what is left behind the end (None: it has not come), and the decoder."""
-    decoder = Decoder(mend=mend)
-    content = b""
-    for n, piece in enumerate(pieces):
-        got, rest = decoder.feed(piece)
-        content += got
-        if rest >= 0:
-            return content, piece[rest:] + b"".join(pieces[n + 1 :]), decoder
-    return content, None, decoder
-
-
 @effort(300)
 @given(OCTETS, PIECES)
 def test_any_octets_in_any_pieces_mean_what_the_rfc_says(octets: bytes, sizes: list[int]) -> None:
-    content, rest, decoder = decoded(cut(octets, sizes))
+    content, rest, decoder = decode(cut(octets, sizes))
     meant = model(octets)
     if meant is None:
         assert rest is None
@@ -71,8 +60,8 @@ def test_any_octets_in_any_pieces_mean_what_the_rfc_says(octets: bytes, sizes: l
 def test_what_was_mended_goes_on_without_a_bare_octet_and_ends_once(
     octets: bytes, sizes: list[int], others: list[int]
 ) -> None:
-    content, rest, decoder = decoded(cut(octets + END, sizes), mend=True)
-    again, _, _ = decoded([octets + END], mend=True)
+    content, rest, decoder = decode(cut(octets + END, sizes), mend=True)
+    again, _, _ = decode([octets + END], mend=True)
     assert content == again and rest is not None, "however it is cut"
     assert not BARE.search(content) and (not content or content.endswith(b"\r\n"))
     meant = model(octets + END)
@@ -104,7 +93,7 @@ def test_out_and_in_again_is_the_same(octets: bytes, sizes: list[int], others: l
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"
     wire = b"".join(stuff(cut(content, sizes)))
-    back, rest, decoder = decoded(cut(wire + b"MAIL", others))
+    back, rest, decoder = decode(cut(wire + b"MAIL", others))
     assert (back, rest, decoder.bare) == (content, b"MAIL", False)
 
 

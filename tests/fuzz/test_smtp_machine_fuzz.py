@@ -18,6 +18,7 @@ from fastrelay.smtp.phases import State
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import MAX_ERRORS, Terms
 from tests.fuzz.effort import effort
+from tests.peers.machine import assert_consistent
 
 NO = reply(550, "5.7.1", "No")
 LATER = reply(451, "4.3.0", "Later")
@@ -110,13 +111,7 @@ class Owner:
     def check(self) -> None:
         """What holds between any two events."""
         machine = self.machine
-        state = machine.state
-        if state is State.ASTRAY:
-            assert machine.chunk is not None
-            state = machine.chunk.back
-        with_recipients = (State.RCPT, State.CHUNKS, State.CHUNK, State.CONTENT)
-        assert (machine.mail is None) == (state not in (State.MAIL, *with_recipients))
-        assert bool(machine.recipients) == (state in with_recipients)
+        assert_consistent(machine)
         assert len(machine.recipients) <= machine.terms.max_recipients
         assert machine.errors <= MAX_ERRORS and bool(machine.over) == (machine.state is State.CLOSED)
         assert machine.asked is None

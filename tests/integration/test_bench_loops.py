@@ -7,30 +7,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.peers import debian
 from tests.peers.certificates import Authority
-from tests.peers.sink_process import SinkProcess, command
-
-
-def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        command("bench", "--to", f"127.0.0.1:{sink.port}", "--json", *words), capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+from tests.peers.sink_process import SinkProcess, bench, command
 
 
 def test_an_open_loop_counts_the_wait_for_a_turn(sink: Callable[..., SinkProcess]) -> None:
     """One session, 50 ms an answer, 20 messages due within 0.5 s: the last waits as long; only `whole` tells."""
     one = sink("--latency", "50ms")
     words = ("--messages", "20", "--sessions", "1", "--reuse")
-    _, closed = bench(one, *words)
-    code, opened = bench(one, *words, "--rate", "40")
+    _, closed = bench(one.port, *words)
+    code, opened = bench(one.port, *words, "--rate", "40")
     assert code == 0 and opened["accepted"] == 20 and opened["missed"] == 0
     assert closed["accept_ms"]["p50"] >= 49 and closed["late_ms"]["count"] == 0
     assert opened["whole_ms"]["max"] > 500 and opened["late_ms"]["max"] > 450
@@ -39,27 +29,27 @@ def test_an_open_loop_counts_the_wait_for_a_turn(sink: Callable[..., SinkProcess
 
 
 def test_an_open_loop_splits_its_rate_over_processes(sink: Callable[..., SinkProcess]) -> None:
-    code, result = bench(sink(), "--duration", "1s", "--rate", "100", "--processes", "2", "--sessions", "20")
+    code, result = bench(sink().port, "--duration", "1s", "--rate", "100", "--processes", "2", "--sessions", "20")
     assert result["accepted"] + result["missed"] == 100 and result["late_ms"]["count"] == result["accepted"] > 50
     assert code == (69 if result["missed"] else 0)
 
 
 def test_what_was_due_and_never_sent_is_told(sink: Callable[..., SinkProcess]) -> None:
     one = sink("--latency", "200ms")
-    code, result = bench(one, "--duration", "1s", "--rate", "50", "--sessions", "1", "--reuse")
+    code, result = bench(one.port, "--duration", "1s", "--rate", "50", "--sessions", "1", "--reuse")
     assert code == 69 and result["accepted"] + result["missed"] == 50 and result["missed"] >= 44
 
 
 def test_a_warmup_is_sent_and_not_measured(sink: Callable[..., SinkProcess]) -> None:
     one = sink("--ids")
-    code, result = bench(one, "--messages", "100", "--warmup", "25%", "--sessions", "4", "--processes", "2")
+    code, result = bench(one.port, "--messages", "100", "--warmup", "25%", "--sessions", "4", "--processes", "2")
     assert code == 0 and (result["warmed"], result["accepted"], result["accept_ms"]["count"]) == (24, 76, 76)
     assert one.stop()["unique"] == 100
 
 
 def test_connect_only(sink: Callable[..., SinkProcess]) -> None:
     one = sink()
-    code, result = bench(one, "--messages", "50", "--sessions", "5", "--connect-only")
+    code, result = bench(one.port, "--messages", "50", "--sessions", "5", "--connect-only")
     assert code == 0 and (result["visited"], result["sessions"], result["accepted"]) == (50, 50, 0)
     assert result["whole_ms"]["count"] == result["connect_ms"]["count"] == 50
     seen = one.stop()
@@ -67,13 +57,13 @@ def test_connect_only(sink: Callable[..., SinkProcess]) -> None:
 
 
 def test_messages_per_session(sink: Callable[..., SinkProcess]) -> None:
-    code, result = bench(sink(), "--messages", "40", "--sessions", "2", "--messages-per-session", "10")
+    code, result = bench(sink().port, "--messages", "40", "--sessions", "2", "--messages-per-session", "10")
     assert code == 0 and result["sessions"] == 4
 
 
 def test_a_mix_of_sizes_arrives_as_large_as_it_was_sent(sink: Callable[..., SinkProcess]) -> None:
     one = sink()
-    code, result = bench(one, "--messages", "60", "--sessions", "6", "--reuse", "--size", "1KB=70,100KB=29,3MB=1",
+    code, result = bench(one.port, "--messages", "60", "--sessions", "6", "--reuse", "--size", "1KB=70,100KB=29,3MB=1",
                          "--domains", "3:load.test")  # fmt: skip
     seen = one.stop()
     assert code == 0 and seen["messages"] == 60 and set(seen["domains"]) == {f"d{n}.load.test" for n in range(3)}
@@ -86,7 +76,7 @@ def test_over_tls(sink: Callable[..., SinkProcess], authority: Authority, kind: 
     leaf = authority.issue("localhost")
     one = sink("--certificate", leaf.certificate, "--key", leaf.key, "--tls", kind)
     code, result = bench(
-        one, "--messages", "20", "--sessions", "2", "--tls", *(["implicit"] if kind == "implicit" else [])
+        one.port, "--messages", "20", "--sessions", "2", "--tls", *(["implicit"] if kind == "implicit" else [])
     )
     seen = one.stop()
     assert code == 0 and result["plan"]["tls"] == kind
@@ -95,7 +85,7 @@ def test_over_tls(sink: Callable[..., SinkProcess], authority: Authority, kind: 
 
 def test_replies_are_counted_by_their_words(sink: Callable[..., SinkProcess]) -> None:
     one = sink("--max-recipients", "2", "--max-messages", "3")
-    code, result = bench(one, "--messages", "12", "--sessions", "1", "--reuse", "--recipients", "3")
+    code, result = bench(one.port, "--messages", "12", "--sessions", "1", "--reuse", "--recipients", "3")
     assert code == 69 and (result["accepted"], result["refused_recipients"]) == (9, 9)
     assert result["errors"] == {
         "452 4.5.3 too many recipients": 9,

@@ -1,21 +1,10 @@
 """`fastrelay bench --sink`: from end to end through a relay, and what it says when mail stays away."""
 
-import json
-import subprocess
 from collections.abc import Callable
-from typing import Any
 
 from tests.peers import debian
 from tests.peers.relay_process import RelayProcess
-from tests.peers.sink_process import SinkProcess, command
-
-
-def bench(to: int, *words: str) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        command("bench", "--to", f"127.0.0.1:{to}", "--json", *words), capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+from tests.peers.sink_process import SinkProcess, bench
 
 
 def test_through_a_relay_from_end_to_end(relay: Callable[..., RelayProcess]) -> None:

@@ -6,20 +6,11 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.peers import debian
-from tests.peers.sink_process import SinkProcess, command
-
-
-def bench(sink: SinkProcess, *words: str | Path) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        command("bench", "--to", f"127.0.0.1:{sink.port}", "--json", *words), capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+from tests.peers.sink_process import SinkProcess, bench, command
 
 
 @pytest.mark.parametrize("reuse", ["--reuse", "--no-reuse"])
@@ -40,7 +31,7 @@ def test_nothing_lost_nothing_doubled(
         "--domain",
         "b.example",
     )
-    code, result = bench(one, *words, "--processes", "2", reuse, pipelining, "--pairs", tmp_path / "accepted")
+    code, result = bench(one.port, *words, "--processes", "2", reuse, pipelining, "--pairs", tmp_path / "accepted")
     assert code == 0 and result["accepted"] == 300 and result["recipients"] == 600
     assert result["sessions"] == (10 if reuse == "--reuse" else 300)
     seen = one.so_far()
@@ -55,7 +46,7 @@ def test_nothing_lost_nothing_doubled(
 
 def test_shares_of_refusals_reach_the_client(sink: Callable[..., SinkProcess]) -> None:
     one = sink("--defer", "10%", "--reject", "dot=10%", "--disconnect", "mail=5%", "--seed", "7")
-    code, result = bench(one, "--messages", "500", "--sessions", "5", "--reuse")
+    code, result = bench(one.port, "--messages", "500", "--sessions", "5", "--reuse")
     seen = one.stop()
     assert code == 69 and result["accepted"] == seen["messages"]
     assert result["failed"] == seen["disconnected"] and result["refused"] == seen["deferred"] + seen["rejected"]
@@ -67,12 +58,12 @@ def test_shares_of_refusals_reach_the_client(sink: Callable[..., SinkProcess]) -
 
 def test_latency_is_where_it_was_asked_for(sink: Callable[..., SinkProcess]) -> None:
     one = sink("--latency", "connect=30ms", "--latency", "dot=60ms")
-    _, result = bench(one, "--messages", "10", "--sessions", "5")
+    _, result = bench(one.port, "--messages", "10", "--sessions", "5")
     assert result["connect_ms"]["p50"] >= 29 and result["accept_ms"]["p50"] >= 58
 
 
 def test_a_duration_ends_the_run(sink: Callable[..., SinkProcess]) -> None:
-    code, result = bench(sink(), "--duration", "500ms", "--sessions", "4", "--reuse")
+    code, result = bench(sink().port, "--duration", "500ms", "--sessions", "4", "--reuse")
     assert code == 0 and 0.4 < result["seconds"] < 10 and result["accepted"] > 0
 
 

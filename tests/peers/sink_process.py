@@ -1,4 +1,4 @@
-"""Commands of fastrelay as processes: `fastrelay sink` on a free port, and any command in one line."""
+"""Commands of fastrelay as processes: `fastrelay sink` on a free port, `fastrelay bench` to its end, any other."""
 
 import json
 import os
@@ -13,6 +13,15 @@ from tests.peers import debian
 
 def command(name: str, *words: str | Path) -> list[str]:
     return [sys.executable, "-m", "fastrelay.cli.main", name, *map(str, words)]
+
+
+def bench(to: int, *words: str | Path) -> tuple[int, dict[str, Any]]:
+    """`fastrelay bench` at a port of this machine, to its end: exit code and result."""
+    done = subprocess.run(
+        command("bench", "--to", f"127.0.0.1:{to}", "--json", *words), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
 
 
 class SinkProcess:

@@ -1,5 +1,23 @@
 """Invented chains in the format of each program, oldest hop last as in a message: names of example domains, addresses
-of documentation networks. CHAINS: name -> bodies, newest first. All of them are consistent."""
+of documentation networks. CHAINS: name -> bodies, newest first. All of them are consistent. Dns: a Lookup for them."""
+
+from ipaddress import ip_address
+
+from fastrelay.trail.hop import Address
+
+
+class Dns:
+    """forward: name -> addresses, a space between; reverse: address -> name."""
+
+    def __init__(self, forward: dict[str, str] | None = None, reverse: dict[str, str] | None = None) -> None:
+        self.forward, self.reverse = forward or {}, reverse or {}
+
+    def addresses(self, name: str, /) -> tuple[Address, ...]:
+        return tuple(ip_address(one) for one in self.forward.get(name, "").split())
+
+    def name(self, address: Address, /) -> str:
+        return self.reverse.get(str(address), "")
+
 
 CHAINS: dict[str, list[str]] = {
     "postfix": [

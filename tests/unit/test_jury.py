@@ -8,9 +8,9 @@ from fastrelay import jury
 from fastrelay.errors import Impossible
 from fastrelay.jury import HEAD, Jury, told
 from fastrelay.metrics import Counts
-from fastrelay.runtime import tasks
 from fastrelay.trail.judge import judge
 from fastrelay.trail.known import Known
+from tests.unit.rooms import until
 
 IDENT = bytes(range(16))
 PREFIX = (
@@ -32,14 +32,6 @@ class Log:
 def bench(head: Any = None) -> tuple[Jury, Log, Counts]:
     log, counts = Log(), Counts()
     return Jury(Known(), head or (lambda ident, most: b""), log, counts), log, counts  # type: ignore[arg-type]
-
-
-def until(done: Any) -> None:
-    for _ in range(2000):
-        if done():
-            return
-        tasks.sleep(0.001)
-    raise AssertionError("the jury did not come to an end")
 
 
 def test_nothing_is_judged_before_the_caller_lets_go() -> None:

@@ -14,6 +14,7 @@ from fastrelay.reception.session import Session
 from fastrelay.runtime import tasks
 from fastrelay.smtp.sasl import client, scram
 from tests.peers.front_desk import FakeIntake, FakeLog, ScriptStream, desk_of, logins_of
+from tests.unit.rooms import until
 
 MESSAGE = [
     b"MAIL FROM:<a@c.example>\r\n",
@@ -159,8 +160,7 @@ def test_other_sessions_go_on_while_one_derives() -> None:
         over.set()
 
     tasks.spawn(serve)
-    while not began.is_set():
-        tasks.sleep(0.001)
+    until(began.is_set)
     other.run()
     assert other.codes[-1] == "221" and not over.is_set()
     assert busy.intake.messages == []

@@ -5,18 +5,7 @@ import random
 import pytest
 
 from fastrelay.smtp.data import _WINDOW, MAX_TEXT_LINE, Decoder, stuff, stuff_pieces
-
-
-def decode(pieces: list[bytes], *, mend: bool = False) -> tuple[bytes, bytes | None, Decoder]:
-    """Content, what followed the end of data (None: it never ended), the decoder."""
-    decoder = Decoder(mend=mend)
-    content = b""
-    for n, piece in enumerate(pieces):
-        got, rest = decoder.feed(piece)
-        content += got
-        if rest >= 0:
-            return content, piece[rest:] + b"".join(pieces[n + 1 :]), decoder
-    return content, None, decoder
+from tests.peers.machine import decode
 
 
 def bytewise(octets: bytes) -> list[bytes]:

@@ -13,6 +13,7 @@ from fastrelay.smtp.lines import MAX_LINE
 from fastrelay.smtp.phases import OUT_OF_ORDER, TRANSITIONS, State, Step
 from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import MAX_ERRORS, Terms
+from tests.peers.machine import assert_consistent
 
 NO = reply(550, "5.7.1", "No")
 LATER = reply(451, "4.3.0", "Later")
@@ -289,16 +290,6 @@ WORDS = [
 ]  # fmt: skip
 
 TO_CONTENT = [b"RSET", b"EHLO c.example", b"MAIL FROM:<a@c.example>", b"RCPT TO:<b@d.example>", b"DATA"]
-
-
-def assert_consistent(machine: Server) -> None:
-    state = machine.state
-    if state is State.ASTRAY:
-        assert machine.chunk is not None
-        state = machine.chunk.back
-    with_recipients = (State.RCPT, State.CHUNKS, State.CHUNK, State.CONTENT)
-    assert (machine.mail is None) == (state not in (State.MAIL, *with_recipients))
-    assert bool(machine.recipients) == (state in with_recipients)
 
 
 def test_any_dialogue_in_any_cut(chance: random.Random) -> None:

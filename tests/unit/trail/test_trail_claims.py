@@ -1,27 +1,14 @@
 """Host name and address of each pair, and what a stranger says in HELO: by their looks, and by DNS."""
 
-from ipaddress import ip_address
-
 import pytest
 
 from fastrelay.trail import claims
 from fastrelay.trail.finding import Check
-from fastrelay.trail.hop import Address
 from fastrelay.trail.parse import hop, hops
+from tests.peers.trails import Dns
 
 WHEN = "; Wed, 25 Nov 2026 12:00:00 +0000"
 NOON = 1_795_608_000.0
-
-
-class Dns:
-    def __init__(self, forward: dict[str, str], reverse: dict[str, str]) -> None:
-        self.forward, self.reverse = forward, reverse
-
-    def addresses(self, name: str, /) -> tuple[Address, ...]:
-        return tuple(ip_address(one) for one in self.forward.get(name, "").split())
-
-    def name(self, address: Address, /) -> str:
-        return self.reverse.get(str(address), "")
 
 
 def checks(sender: str, by: str = "mx.example.com", protocol: str = "ESMTP", before: str = "") -> list[Check]:

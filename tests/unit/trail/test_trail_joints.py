@@ -1,26 +1,12 @@
 """Does `by` of one hop agree with `from` of the next: by name, address, organisation, network, DNS, or not at all."""
 
-from ipaddress import ip_address
-
 import pytest
 
-from fastrelay.trail.hop import Address
 from fastrelay.trail.joints import Bond, joints
 from fastrelay.trail.parse import hops
-from tests.peers.trails import CHAINS
+from tests.peers.trails import CHAINS, Dns
 
 WHEN = "; Tue, 3 Sep 2002 10:36:32 +0000"
-
-
-class Dns:
-    def __init__(self, forward: dict[str, str] | None = None, reverse: dict[str, str] | None = None) -> None:
-        self.forward, self.reverse = forward or {}, reverse or {}
-
-    def addresses(self, name: str, /) -> tuple[Address, ...]:
-        return tuple(ip_address(one) for one in self.forward.get(name, "").split())
-
-    def name(self, address: Address, /) -> str:
-        return self.reverse.get(str(address), "")
 
 
 def bond(by: str, sender: str, dns: Dns | None = None, host: str = "mx.example.com") -> tuple[Bond, str]:
