@@ -59,8 +59,3 @@ class Gathering:
         draft, self._draft = self._draft, None
         if draft is not None:
             draft.discard()
-
-    @property
-    def begun(self) -> bool:
-        """There is something to forget."""
-        return bool(self._held) or self._draft is not None

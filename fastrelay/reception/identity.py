@@ -26,9 +26,13 @@ class Identity:
         self.checked = ""
         self.shown = _NOTHING
         self._claim: Caller | None = None  # while what it said in HELO is looked up
-        self._caller: Caller | None = None  # while its name is
-        if desk.callers is not None and desk.policy.looks_up(address, self.relays):
-            self._caller = desk.callers.begin(address)
+        self._caller = self._look_up()  # while its name is
+
+    def _look_up(self) -> Caller | None:
+        callers = self._desk.callers
+        if callers is None or not self._desk.policy.looks_up(self.address, self.relays):
+            return None
+        return callers.begin(self.address)
 
     @property
     def known(self) -> bool:
@@ -38,8 +42,10 @@ class Identity:
     def meet(self, layer: Layer | None) -> None:
         """After a handshake: it may have shown a certificate, which is verified then."""
         owners = self._desk.policy.certificates
-        octets = layer.getpeercert(True) if owners is not None and layer is not None else None
-        if owners is not None and octets:
+        if owners is None or layer is None:
+            return
+        octets = layer.getpeercert(True)
+        if octets:
             try:
                 certificate = x509.read(octets)
             except ValueError:  # verified, but unlike any that OpenSSL or a browser's authority makes: a stranger's
@@ -68,16 +74,13 @@ class Identity:
 
     def become(self, event: XClient) -> None:
         """A trusted peer speaks for this client from here on, with the client's rights and not its own."""
-        desk = self._desk
         if event.address is not None:
             self.address = event.address or UNKNOWN
-        self.relays = bool(event.login) or desk.policy.may_relay(self.address)
+        self.relays = bool(event.login) or self._desk.policy.may_relay(self.address)
         self.verified = event.name or UNKNOWN
-        self._caller = self._claim = None
+        self._claim = None
         self.checked = ""  # until EHLO comes again, as it must
-        unnamed = event.name is None and self.address != UNKNOWN
-        if unnamed and desk.callers is not None and desk.policy.looks_up(self.address, self.relays):
-            self._caller = desk.callers.begin(self.address)
+        self._caller = self._look_up() if event.name is None and self.address != UNKNOWN else None
 
     def logged_in(self) -> None:
         """AUTH has proved who it is."""

@@ -1,9 +1,9 @@
 """Who may do what at one listener: pure answers from its configuration. No I/O, no clock.
 
-A client may relay when its address lies in `relay_from`, or its certificate is one of `relay_certificates`
-(owners.py); nothing about the sender or the recipient opens the way, so percent hacks, bang paths, source routes and
-literals have nothing to get round (RFC 5321 7.9). A unix socket is open to whom its file permissions let in: who
-connects there may relay. Names claimed in HELO count for nothing.
+A client may relay when its address lies in `relay_from`, its certificate is one of `relay_certificates` (owners.py) or
+it has logged in (logins.py); nothing about the sender or the recipient opens the way, so percent hacks, bang paths,
+source routes and literals have nothing to get round (RFC 5321 7.9). A unix socket is open to whom its file permissions
+let in: who connects there may relay. Names claimed in HELO open nothing; `helo_check` may have a false one refused.
 """
 
 import ipaddress

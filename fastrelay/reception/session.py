@@ -52,7 +52,7 @@ from fastrelay.smtp.words import AUTH_NO, NO_TLS, TOO_MANY_RECIPIENTS
 LINGER = 1024 * 1024  # octets read and thrown away behind a last reply: what a client has under way that writes before
 # it reads (send and receive buffers of Linux start at 16 and 128 KiB); 1 MiB costs us 0.3 ms
 
-_CONTENT, _CHUNK, _CLOSED = State.CONTENT, State.CHUNK, State.CLOSED
+_CHUNKS, _CONTENT, _CHUNK, _CLOSED = State.CHUNKS, State.CONTENT, State.CHUNK, State.CLOSED
 _BETWEEN = (State.START, State.READY, State.AUTH)
 _FREE_TO_GO = (State.START, State.READY, State.AUTH, State.CLOSED)  # CLOSED: the session only lingers
 _KEEPS_ITS_TIME = (State.CONTENT, State.CHUNK, State.ASTRAY, State.CLOSED)
@@ -169,8 +169,7 @@ class Session:
         finally:
             self._shaking = False
         desk.counts.tls_ok += 1
-        if desk.policy.certificates is not None:
-            self._identity.meet(stream.tls)
+        self._identity.meet(stream.tls)
 
     def _converse(self) -> None:
         machine, stream, desk = self._machine, self._stream, self._desk
@@ -188,8 +187,7 @@ class Session:
                     self._head = b""
                     if desk.claims is not None:
                         self._identity.claim(machine.helo)
-                    if self._gathering.begun:
-                        self._gathering.forget()
+                    self._gathering.forget()
                 else:
                     self._rare(event)
                 continue
@@ -215,11 +213,11 @@ class Session:
                 if output and (machine.surplus or not ordinary):
                     self._linger()
                 return
-            if state is _CONTENT:
-                octets = self._read_content(first=bool(output))
-            elif state > _CONTENT:
-                octets = self._read_chunk()
+            if state >= _CONTENT:
+                octets = self._read_content(first=state is _CONTENT and bool(output))
             else:
+                if state is not _CHUNKS:
+                    self._began = 0.0
                 self._waiting = True
                 octets = stream.read_waiting_first() if output else stream.read()
                 self._waiting = False
@@ -228,34 +226,17 @@ class Session:
             machine.feed(octets)
 
     def _read_content(self, *, first: bool) -> bytes:
-        """The next block. `first`: 354 has just been said."""
-        policy, stream = self._desk.policy, self._stream
-        if first:
-            self._began = clock.now()
-            self._octets = 0
-            stream.expire_at(self._began + policy.block_seconds)
-        else:
-            stream.expire_at(
-                content_deadline(
-                    clock.now(), self._began, self._octets, block=policy.block_seconds, rate=policy.min_rate
-                )
-            )
-        self._waiting = True
-        octets = stream.read_waiting_first() if first else stream.read()
-        self._waiting = False
-        self._octets += len(octets)
-        return octets
-
-    def _read_chunk(self) -> bytes:
-        """Octets of a BDAT. Those of its message that came with commands are not in `_octets`."""
+        """The next block of DATA or BDAT. `first`: 354 has just been said, so nothing can be there yet."""
         policy, stream, now = self._desk.policy, self._stream, clock.now()
         if not self._began:
             self._began = now
             self._octets = 0
-        came = max(self._octets, self._machine.size)
-        stream.expire_at(content_deadline(now, self._began, came, block=policy.block_seconds, rate=policy.min_rate))
+            stream.expire_at(now + policy.block_seconds)
+        else:
+            came = max(self._octets, self._machine.size)  # what came with the commands is not in `_octets`
+            stream.expire_at(content_deadline(now, self._began, came, block=policy.block_seconds, rate=policy.min_rate))
         self._waiting = True
-        octets = stream.read()
+        octets = stream.read_waiting_first() if first else stream.read()
         self._waiting = False
         self._octets += len(octets)
         return octets

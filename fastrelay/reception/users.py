@@ -15,33 +15,32 @@ from collections.abc import Callable
 from fastrelay.errors import ConfigError
 from fastrelay.reception.users_file import read_users
 from fastrelay.runtime import tasks
+from fastrelay.runtime.stamp import Stamp, stamp_of
 from fastrelay.smtp.sasl.scram import SALT_OCTETS, Verifier, digest
-
-_NOBODY = -1, -1, -1
 
 
 class Users:
     """The file at `path`; "" = none, and nobody may log in. iterations: of decoys where there is no user at all.
     say(level, text)."""
 
-    __slots__ = ("_identity", "_iterations", "_names", "_path", "_reading", "_say", "_secret", "_table")
+    __slots__ = ("_iterations", "_names", "_path", "_reading", "_say", "_secret", "_stamp", "_table")
 
     def __init__(self, path: str, iterations: int, say: Callable[[str, str], object]) -> None:
         self._path = path
         self._iterations = iterations
         self._say = say
         self._reading = False
-        self._identity = _identity(path)
+        self._stamp = stamp_of(path)
         self._take(read_users(path) if path else {})
 
     def renew(self, path: str, iterations: int) -> None:
         """Another file from now on, and it can be read: else the users known so far stay."""
         self._iterations = iterations
         if path != self._path:
-            identity = _identity(path)
+            stamp = stamp_of(path)
             try:
                 self._take(read_users(path) if path else {})
-                self._path, self._identity = path, identity
+                self._path, self._stamp = path, stamp
             except ConfigError as error:
                 self._say("error", f"{error}; the users of {self._path or 'no file'} stay in force")
 
@@ -53,15 +52,15 @@ class Users:
 
     def find(self, name: str) -> Verifier | None:
         """The verifier of a prepared name, None for a stranger. May wait where the file has changed."""
-        identity = _identity(self._path)
-        if identity != self._identity and not self._reading:
-            self._read_again(identity)
+        stamp = stamp_of(self._path)
+        if stamp != self._stamp and not self._reading:
+            self._read_again(stamp)
         return self._table.get(name)
 
-    def _read_again(self, identity: tuple[int, int, int]) -> None:
+    def _read_again(self, stamp: Stamp) -> None:
         self._reading = True
         try:
-            self._identity = identity  # first: a bad file is told once
+            self._stamp = stamp  # first: a bad file is told once
             self._take(tasks.in_thread_to_end(read_users, self._path))
             self._say("info", f"{self._path} was read again: {len(self._table)} users")
         except ConfigError as error:
@@ -80,11 +79,3 @@ class Users:
 
     def __len__(self) -> int:
         return len(self._table)
-
-
-def _identity(path: str) -> tuple[int, int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return _NOBODY
-    return found.st_ino, found.st_mtime_ns, found.st_size

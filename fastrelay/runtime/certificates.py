@@ -12,8 +12,6 @@ client_ca: clients are asked for a certificate. One that those authorities do no
 ssl has no way to look the other way. Certificates of clients may stand in the file themselves.
 """
 
-import contextlib
-import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +19,11 @@ from collections.abc import Callable, Sequence
 from fastrelay.config import Listener
 from fastrelay.errors import ConfigError
 from fastrelay.runtime import x509
+from fastrelay.runtime.stamp import Stamp, stamp_of
 from fastrelay.runtime.tls import file_text, server_context
 from fastrelay.runtime.x509 import Certificate
 
-LOOK = 2.0  # seconds, as long as both files of a renewal take at most; a look costs 2 us a file
-_NOTHING = (0, 0, 0)
-
-Stamp = tuple[int, int, int]
+LOOK = 2.0  # seconds, as long as both files of a renewal take at most
 
 
 def of_listener(
@@ -47,7 +43,7 @@ class Pair:
 
     def __init__(self, certificate: str, key: str, client_ca: str = "") -> None:
         self.files = tuple(name for name in (certificate, key, client_ca) if name)
-        self.stamps = stamps_of(self.files)
+        self.stamps = tuple(map(stamp_of, self.files))
         self.certificate = _leaf(certificate)
         self.context = server_context(certificate, key, client_ca)
 
@@ -112,7 +108,7 @@ class Certificates:
         self._complain()
         changed = False
         for number, pair in enumerate(self._pairs):
-            stamps = stamps_of(pair.files)
+            stamps = tuple(map(stamp_of, pair.files))
             if stamps == pair.stamps:
                 self._seen[number] = stamps
             elif stamps != self._seen[number]:
@@ -179,18 +175,6 @@ def _leaf(file: str) -> Certificate:
         return x509.first_of(file_text(file, "certificate"))
     except ValueError as error:
         raise ConfigError(f"certificate {file}: {error}") from None
-
-
-def stamps_of(files: Sequence[str]) -> tuple[Stamp, ...]:
-    """What tells a changed file from an unchanged one."""
-    stamps = []
-    for file in files:
-        stamp = _NOTHING
-        with contextlib.suppress(OSError):
-            found = os.stat(file)
-            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-        stamps.append(stamp)
-    return tuple(stamps)
 
 
 def _day(wall: float) -> str:

@@ -459,6 +459,13 @@ def test_a_chunk_has_the_time_of_content(hand: Hand) -> None:
     ]
 
 
+def test_a_chunk_of_no_message_has_its_own_time_however_long_ago_the_last_message_came(hand: Hand) -> None:
+    too_large = b"MAIL FROM:<a@client.example> SIZE=99999999\r\nRCPT TO:<b@there.example>\r\nBDAT 3 LAST\r\n"
+    one = visit([*OPENING, BODY + DOT, hand.then(290.0, too_large), b"x\r\n"], data_timeout=180.0)
+    assert [deadline for kind, deadline in one.stream.deadlines if kind == "at"] == [1180.0, 1290.0 + 180.0]
+    assert [answer[:3] for answer in one.answers[-3:]] == ["552", "503", "503"]
+
+
 def test_each_block_of_content_has_its_deadline_and_the_whole_its_rate(hand: Hand) -> None:
     chunks = [*OPENING, hand.then(100.0, b"x" * 498 + b"\r\n"), hand.then(100.0, b"y" * 8 + b"\r\n"), DOT]
     one = visit(chunks, data_timeout=180.0, min_data_rate=500.0)
