@@ -9,16 +9,14 @@ Exit code 0 when that is so and every point was reached, else 1. The seed is pri
 
 import argparse
 import random
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.faults.fatal_house import Point
-from tests.faults.kill_run import Account, Kill, Killer, Load, campaign
+from tests.faults.kill_run import Account, Kill, Killer, Load, campaign, concluded
 from tests.peers import debian
 from tests.peers.relay_process import RelayProcess
 
@@ -78,19 +76,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="of all points, in one run")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     chosen = parser.parse_args()
-    print(f"seed {chosen.seed}", flush=True)
     points = [Point[name.upper().replace("-", "_")] for name in chosen.point or names] * chosen.rounds
-    folder = Path(tempfile.mkdtemp(prefix="fastrelay-kill-"))
     killer = at_points(points, chosen.victim, random.Random(chosen.seed))
-    account = campaign(
-        folder, killer, seed=chosen.seed, messages=MESSAGES * (len(points) + 4), segment_size=SEGMENT, sessions=10
+    messages = MESSAGES * (len(points) + 4)
+    return concluded(
+        chosen.seed,
+        lambda folder: campaign(folder, killer, seed=chosen.seed, messages=messages, segment_size=SEGMENT, sessions=10),
     )
-    print(account)
-    if account.good:
-        shutil.rmtree(folder)
-        return 0
-    print(f"kept for inspection: {folder}")
-    return 1
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def run(
         for _ in range(kills):
             if not _wait_for_traffic(relay, load):
                 break
-            time.sleep(chance.uniform(*pause))
+            time.sleep(chance.uniform(*pause))  # no wait for a condition: the random moment
             account.visit = max(account.visit, _longest_visit(relay))
             _kill(relay, chance.choice(kinds), chance, account.kills)
 
@@ -241,19 +241,12 @@ def _kill(relay: RelayProcess, kind: str, chance: random.Random, kills: list[Kil
     elif kind == "master":
         os.kill(relay.pid, signal.SIGKILL)
         relay.process.wait(10)
-        debian.wait_until(lambda: not any(_alive(pid) for pid in children), 20, "the orphans to stop")
+        debian.wait_until(lambda: all(debian.is_gone(pid) for pid in children), 20, "the orphans to stop")
     elif victims:
         os.kill(chance.choice(victims), signal.SIGKILL)
     kills.append(Kill(kind, at, time.monotonic()))
     if kind in ("tree", "master"):
         relay.start(seconds=60)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _account(account: Account, accepted: list[str], diary: str, relay: RelayProcess) -> None:
@@ -290,6 +283,19 @@ def _explain(account: Account, pair: str, copy: Copy, again: Copy) -> None:
             account.unexplained.append(f"{pair}: its 250 had been read for {1000 * age:.1f} ms before the kill")
 
 
+def concluded(seed: int, work: Callable[[Path], Account]) -> int:
+    """A command's run in a folder of its own, its account printed; the exit code. The folder of a bad one is kept."""
+    print(f"seed {seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="fastrelay-kill-"))
+    account = work(folder)
+    print(account)
+    if account.good:
+        shutil.rmtree(folder)
+        return 0
+    print(f"kept for inspection: {folder}")
+    return 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000)
@@ -298,18 +304,18 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     chosen = parser.parse_args()
-    print(f"seed {chosen.seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="fastrelay-kill-"))
-    account = run(
-        folder, seed=chosen.seed, messages=chosen.messages, kills=chosen.kills, kinds=tuple(chosen.kinds.split(",")),
-        sessions=chosen.sessions,
-    )  # fmt: skip
-    print(account)
-    if account.good:
-        shutil.rmtree(folder)
-        return 0
-    print(f"kept for inspection: {folder}")
-    return 1
+    kinds = tuple(chosen.kinds.split(","))
+    return concluded(
+        chosen.seed,
+        lambda folder: run(
+            folder,
+            seed=chosen.seed,
+            messages=chosen.messages,
+            kills=chosen.kills,
+            kinds=kinds,
+            sessions=chosen.sessions,
+        ),
+    )
 
 
 if __name__ == "__main__":

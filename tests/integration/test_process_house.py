@@ -9,21 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.house_process import PATIENCE, House, houses
+from tests.peers import debian
+from tests.peers.house_process import PATIENCE, House, houses, service_manager
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     with houses(tmp_path) as start:
         yield start
-
-
-def is_gone(pid: int) -> bool:
-    """Dead, or a zombie that only waits for its parent."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_persistent_sessions_spread_over_the_workers(house: Callable[..., House]) -> None:
@@ -203,7 +196,7 @@ def test_orphans_end_by_themselves_and_a_new_master_waits_for_them(house: Callab
     one.process.wait(PATIENCE)
     two = house()
     two.ready()
-    assert is_gone(orphan), "no worker starts while an orphan may still write"
+    assert debian.is_gone(orphan), "no worker starts while an orphan may still write"
     sock.close()
     assert two.end(signal.SIGTERM) == 0
 
@@ -255,10 +248,8 @@ def test_an_address_that_is_taken_is_one_line(house: Callable[..., House], tmp_p
 def test_the_service_manager_hears_ready_alive_and_stopping(
     house: Callable[..., House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(PATIENCE)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with service_manager(tmp_path) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
         monkeypatch.setenv("WATCHDOG_USEC", "1000000")
         one = house(workers=1)
         heard: list[bytes] = []

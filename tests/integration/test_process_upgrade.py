@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import debian
-from tests.peers.house_process import PATIENCE, House, houses
+from tests.peers.house_process import PATIENCE, House, houses, service_manager
 
 
 @pytest.fixture
@@ -44,14 +44,6 @@ def serves(one: House, *, but: set[int] = frozenset()) -> set[int]:  # type: ign
             open_ones.callback(sock.close)
             found[pid] = sock
     return set(found)
-
-
-def is_dead(pid: int) -> bool:
-    """Dead; it may still wait for its parent."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def ends(one: House) -> None:
@@ -146,7 +138,7 @@ def test_the_old_master_killed_leaves_the_house_to_the_new_one(house: Callable[.
     assert one.master == new
     serves(one, but={worker})
     held.close()
-    debian.wait_until(lambda: is_dead(worker), PATIENCE, "the old worker's end")
+    debian.wait_until(lambda: debian.is_gone(worker), PATIENCE, "the old worker's end")
     ends(one)
 
 
@@ -174,7 +166,7 @@ def test_a_stop_of_the_new_master_stops_the_old_one_too(house: Callable[..., Hou
     one.ready()
     os.kill(new, signal.SIGTERM)
     one.expect(rf"\[{new}\]: stopped")
-    debian.wait_until(lambda: is_dead(new), PATIENCE, "the new master's end")
+    debian.wait_until(lambda: debian.is_gone(new), PATIENCE, "the new master's end")
     assert one.process.poll() is None, "the session that is left is waited for"
     held.close()
     one.wait()
@@ -196,10 +188,8 @@ def test_a_stop_while_the_new_program_starts_ends_both(house: Callable[..., Hous
 def test_the_service_manager_learns_who_the_master_is(
     house: Callable[..., House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(PATIENCE)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with service_manager(tmp_path) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
         one = house("accepting").ready()
         new = upgraded(one)
         one.ready()

@@ -128,6 +128,14 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.01)
 
 
+def is_gone(pid: int) -> bool:
+    """Dead, or a zombie that only waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the second where it goes while it is read
+        return True
+
+
 def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Does something accept TCP connections there? (It sees one connection that closes at once.)"""
     try:

@@ -137,6 +137,15 @@ def exchange(sock: socket.socket, path: str, method: str = "GET", body: bytes = 
 
 
 @contextlib.contextmanager
+def service_manager(folder: Path) -> Iterator[socket.socket]:
+    """The socket a service manager hears a house on, for NOTIFY_SOCKET (its getsockname())."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(PATIENCE)
+        yield manager
+
+
+@contextlib.contextmanager
 def houses(folder: Path) -> Iterator[Callable[..., House]]:
     """Starts houses in `folder`; all are killed at the end of the block."""
     open_ones: list[House] = []

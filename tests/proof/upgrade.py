@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,10 @@ def answered_or_killed(relay: RelayProcess, victim: str) -> None:
         debian.wait_until(lambda: "has taken over" in relay.said()[said:], 90, "the handover")
     os.kill(old if who == "old" else new, signal.SIGKILL)
     left = new if who == "old" else old
-    debian.wait_until(lambda: relay.pid == left and not gone(left), 60, f"process {left} to be the master")
+    debian.wait_until(lambda: relay.pid == left and not debian.is_gone(left), 60, f"process {left} to be the master")
     debian.wait_until(lambda: relay.command("status").returncode in (0, 75), 60, "its API")
     # an old program that drains has to be gone before the next upgrade
     debian.wait_until(lambda: relay.children_of_others(left) == 0, 60, "the workers of the one that was killed")
-
-
-def gone(pid: int) -> bool:
-    """That master has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def run(
@@ -100,7 +93,7 @@ def run(
         for number in range(rounds):
             old = relay.pid
             changes.append((f"upgrade {number + 1}", changed(relay, "upgrade")))
-            debian.wait_until(lambda old=old: gone(old), 60, "the old program's end")  # type: ignore[misc]
+            debian.wait_until(partial(debian.is_gone, old), 60, "the old program's end")
             changes.append((f"reload {number + 1}", changed(relay, "reload")))
         for victim in victims:
             began = time.monotonic()
