@@ -1,11 +1,13 @@
-"""What all tests share: one printed seed for everything random, and a folder for certificates made once a run."""
+"""What all tests share: one printed seed for everything random, certificates made once a run, deadlines that end."""
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fastrelay.runtime import clock, stream, tasks
 from fastrelay.smtp import server
 from tests.peers.certificates import Authority
 
@@ -35,6 +37,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def chance() -> random.Random:
     """A random source of the run's seed; a failing test is repeated with FASTRELAY_SEED."""
     return random.Random(SEED)
+
+
+@pytest.fixture
+def turning_wheel() -> Iterator[None]:
+    """Deadlines of streams end, as in a worker: for tests that run its loop without one."""
+    ticker = tasks.Ticker(clock.TICK, lambda: stream.wheel.turn(clock.now()))
+    yield
+    ticker.close()
 
 
 @pytest.fixture(scope="session")

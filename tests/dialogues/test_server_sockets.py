@@ -2,7 +2,6 @@
 with TLS shake hands where they say so; some of the others are played once more inside TLS, one for each phase."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from fastrelay.config import Listener
 from fastrelay.metrics import Counts
 from fastrelay.reception.door import Door
 from fastrelay.reception.policy import Policy
-from fastrelay.runtime import clock, stream, tasks
+from fastrelay.runtime import stream
 from fastrelay.runtime.certificates import Certificates
 from fastrelay.runtime.tls import client_context
 from fastrelay.smtp.words import TLS_GO
@@ -21,14 +20,8 @@ from tests.peers.certificates import Authority
 from tests.peers.dialogue import Dialogue
 from tests.peers.front_desk import HOSTNAME, FakeLedger, FakeLog, logins_of
 
+pytestmark = pytest.mark.usefixtures("turning_wheel")
 DIALOGUES = [dialogue.read(path) for path in sorted((Path(__file__).parent / "server").glob("*.txt"))]
-
-
-@pytest.fixture(autouse=True)
-def turning_wheel() -> Iterator[None]:
-    ticker = tasks.Ticker(clock.TICK, lambda: stream.wheel.turn(clock.now()))
-    yield
-    ticker.close()
 
 
 # by what ends or fails in it: greeting, hello, envelope, content read whole and in pieces, dot, silence behind QUIT

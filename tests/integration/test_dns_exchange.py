@@ -13,8 +13,9 @@ from fastrelay.routing import exchange, servers
 from fastrelay.routing.answers import Question
 from fastrelay.routing.resolver import Resolver
 from fastrelay.routing.servers import Server
-from fastrelay.runtime import clock, stream, tasks
+from fastrelay.runtime import clock
 
+pytestmark = pytest.mark.usefixtures("turning_wheel")
 ZONE = """
 example.test 300 MX 10 mx.example.test
 mx.example.test 60 A 198.41.0.4
@@ -26,13 +27,6 @@ MX = Question("example.test", "MX")
 def server() -> Iterator[NameServer]:
     with NameServer(ZONE) as one:
         yield one
-
-
-@pytest.fixture(autouse=True)
-def turning_wheel() -> Iterator[None]:
-    ticker = tasks.Ticker(clock.TICK, lambda: stream.wheel.turn(clock.now()))
-    yield
-    ticker.close()
 
 
 def ask(server: NameServer, seconds: float = 5.0) -> tuple[str, ...]:

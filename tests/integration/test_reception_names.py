@@ -1,7 +1,6 @@
 """The name of a client in Received, through a door, a resolver and a name server: true, false, silent and slow."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,9 +13,10 @@ from fastrelay.reception.policy import Policy
 from fastrelay.routing.resolver import Resolver
 from fastrelay.routing.reverse import verified_name
 from fastrelay.routing.servers import Server
-from fastrelay.runtime import clock, stream, tasks
+from fastrelay.runtime import stream
 from tests.peers.front_desk import HOSTNAME, FakeIntake, FakeLedger, FakeLog
 
+pytestmark = pytest.mark.usefixtures("turning_wheel")
 POINTER = "1.0.0.127.in-addr.arpa"
 TRUE = f"{POINTER} 60 PTR Mail.Client.Test\nmail.client.test 60 A 127.0.0.1"
 DIALOGUE = [
@@ -25,13 +25,6 @@ DIALOGUE = [
     (b"MAIL FROM:<a@claimed.test>\r\nRCPT TO:<b@there.test>\r\nDATA\r\n", b"354 "),
     (b"Subject: x\r\n\r\nHello\r\n.\r\n", b"250 "),
 ]
-
-
-@pytest.fixture(autouse=True)
-def turning_wheel() -> Iterator[None]:
-    ticker = tasks.Ticker(clock.TICK, lambda: stream.wheel.turn(clock.now()))
-    yield
-    ticker.close()
 
 
 def received(names: NameServer, **listener: str) -> bytes:

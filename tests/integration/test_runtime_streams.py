@@ -13,16 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fastrelay.errors import PeerClosed, PeerTimeout, TlsFailed
-from fastrelay.runtime import clock, stream, tasks, tls
+from fastrelay.runtime import stream, tasks, tls
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
 
-
-@pytest.fixture(autouse=True)
-def turning_wheel() -> Iterator[None]:
-    ticker = tasks.Ticker(clock.TICK, lambda: stream.wheel.turn(clock.now()))
-    yield
-    ticker.close()
+pytestmark = pytest.mark.usefixtures("turning_wheel")
 
 
 @pytest.fixture

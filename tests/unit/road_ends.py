@@ -20,7 +20,6 @@ from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import NOBODY, Dialer
 from fastrelay.delivery.pool import Pool
 from fastrelay.errors import CertificateUntrusted, PeerTimeout
-from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Outcome
 from fastrelay.mail.route import Demand, Host, LimitKey, Route, RouteKind
 from fastrelay.metrics import Counts
@@ -28,6 +27,7 @@ from fastrelay.process.limit import GRANTED, Granted, Refused, Why
 from fastrelay.routing import guard
 from fastrelay.runtime import clock
 from fastrelay.settlement.classify import classify
+from tests.peers.road import an_envelope
 from tests.unit.rooms import HandClock
 
 PARTS = (b"Received: by relay.example\r\n", b"Subject: hello\r\n\r\nhello\r\n")
@@ -332,9 +332,3 @@ def host(number: int, *addresses: str, preference: int = -1, port: int = 0) -> H
         number if preference < 0 else preference,
         port,
     )
-
-
-def an_envelope(recipients: int = 1, **fields: Any) -> Envelope:
-    """From a@sender.example to user0@example, user1@example, ..."""
-    to = tuple(Recipient(f"user{n}@example") for n in range(recipients))
-    return Envelope(sender="a@sender.example", recipients=to, created=0.0, **fields)

@@ -12,7 +12,8 @@ from fastrelay.errors import Impossible, MachineShort, PeerClosed, PeerTimeout
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Deferred, Delivered, Failed, Outcome, Phase, Scope
 from fastrelay.runtime import tasks
-from tests.unit.road_ends import EXTENSIONS, GOOD, PARTS, ShortRoad, an_envelope, host
+from tests.peers.road import an_envelope
+from tests.unit.road_ends import EXTENSIONS, GOOD, PARTS, ShortRoad, host
 from tests.unit.rooms import until
 
 ONE_BY_ONE = {"extensions": ("8BITMIME",)}
