@@ -32,6 +32,16 @@ def but(**changes: Any) -> Demand:
     return msgspec.structs.replace(DEMAND, **changes)
 
 
+def named(*names: str) -> Demand:
+    """A certificate for one of the names is asked for; without any: for the host's."""
+    return but(tls=VERIFY, verify_names=names) if names else but(tls=VERIFY)
+
+
+def verified(name: str) -> dict[str, Any]:
+    """What a connection with a certificate for that name has proved."""
+    return {"tls": VERIFY, "verified": name}
+
+
 @pytest.mark.parametrize(
     ("demand", "proved", "wanted"),
     [
@@ -57,32 +67,12 @@ def but(**changes: Any) -> Demand:
         pytest.param(but(tls=REQUIRE), {"tls": REQUIRE}, True, id="TLS required"),
         pytest.param(but(tls=REQUIRE), {"tls": VERIFY, "verified": "x"}, True, id="verified, TLS required"),
         pytest.param(but(tls=VERIFY), {"tls": REQUIRE}, False, id="TLS, not verified"),
-        pytest.param(but(tls=VERIFY), {"tls": VERIFY, "verified": "mx1.example"}, True, id="verified"),
-        pytest.param(but(tls=VERIFY), {"tls": VERIFY, "verified": "mx2.example"}, False, id="for another name"),
-        pytest.param(
-            but(tls=VERIFY, verify_names=("a.example", "b.example")),
-            {"tls": VERIFY, "verified": "b.example"},
-            True,
-            id="for one of the names",
-        ),
-        pytest.param(
-            but(tls=VERIFY, verify_names=("a.example",)),
-            {"tls": VERIFY, "verified": "mx1.example"},
-            False,
-            id="for its own name, which is none of these",
-        ),
-        pytest.param(
-            but(tls=VERIFY, verify_names=("a.example", "")),
-            {"tls": VERIFY, "verified": "mx1.example"},
-            True,
-            id="for its own name, which is one of these",
-        ),
-        pytest.param(
-            but(tls=VERIFY, verify_names=(".example",)),
-            {"tls": VERIFY, "verified": ".example"},
-            True,
-            id="for a suffix",
-        ),
+        pytest.param(named(), verified("mx1.example"), True, id="verified"),
+        pytest.param(named(), verified("mx2.example"), False, id="for another name"),
+        pytest.param(named("a.example", "b.example"), verified("b.example"), True, id="for one of the names"),
+        pytest.param(named("a.example"), verified("mx1.example"), False, id="for its own name, none of these"),
+        pytest.param(named("a.example", ""), verified("mx1.example"), True, id="for its own name, one of these"),
+        pytest.param(named(".example"), verified(".example"), True, id="for a suffix"),
     ],
 )
 def test_satisfies(demand: Demand, proved: dict[str, Any], wanted: bool) -> None:
