@@ -166,4 +166,4 @@ class Policy:
 
     def alias(self, name: str) -> Sequence[str]:
         """What an address stands for, or a bare name at our own; () for what is no alias. Case does not count."""
-        return self.aliases.get((name if "@" in name else f"{name}@{self.terms.hostname}").lower(), ())
+        return self.aliases.get(self.terms.whole(name).lower(), ())

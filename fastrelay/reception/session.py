@@ -4,7 +4,8 @@
 
 One write per reply group. Who the client is (identity.py) is looked up from the accept on and waited for before 354.
 The 250 to a message is said after `intake.accept` has returned, never before; between the last dot and it nothing is
-asked of DNS or of the content but the count of its Received fields (gathering.py holds what has come).
+asked of DNS or of the content but the count of its Received fields (gathering.py holds what has come). What a session
+leaves in the event log is record.py's.
 
 Deadlines: a command within `command_timeout` of the reply before it, however it is cut into pieces; content as
 pace.py says. A client that errs is slowed (one second per group from the tenth error on) and cut by the machine. Under
@@ -18,7 +19,6 @@ that closes does not wait for it.
 from typing import Any
 
 from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
-from fastrelay.eventlog import response
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
@@ -27,6 +27,7 @@ from fastrelay.reception.identity import Identity
 from fastrelay.reception.logins import NOT_NOW
 from fastrelay.reception.pace import content_deadline
 from fastrelay.reception.policy import FALSE_HELO, HELO_UNKNOWN
+from fastrelay.reception.record import Record
 from fastrelay.reception.trace import protocol, received_head
 from fastrelay.runtime import clock, tasks
 from fastrelay.smtp.events import (
@@ -73,10 +74,10 @@ class Session:
         "_machine",
         "_octets",
         "_patience",
+        "_record",
         "_shaking",
         "_stream",
         "_waiting",
-        "ident",
         "task",
     )
 
@@ -90,6 +91,7 @@ class Session:
         terms = policy.trusted_terms if trusted else policy.terms
         self._machine = Server(terms, tls=policy.implicit_tls and desk.tls is not None)
         self._machine.max_errors = desk.temper.max_errors
+        self._record = Record(desk, self._machine, self._identity, stream, ident)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
         self._began = 0.0  # monotonic, of the content on its way; 0.0: no read was for it alone
         self._octets = 0  # of it, as read
@@ -98,7 +100,6 @@ class Session:
         self._leaving = False
         self._waiting = False  # for the client to say something
         self._shaking = False  # hands, in TLS
-        self.ident = ident
         self.task: tasks.Task | None = None
 
     # -- from outside ---------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ class Session:
         except PeerTimeout:
             self._say_goodbye()
         except TlsFailed as error:
-            self._note_end(str(error))
+            self._record.ended(str(error))
         except PeerError:
             return  # the client is gone; a message without its dot never was one
         finally:
@@ -209,7 +210,7 @@ class Session:
             if state is _CLOSED:
                 ordinary = machine.over == "quit"
                 if not ordinary:
-                    self._note_end(machine.over)
+                    self._record.ended(machine.over)
                 if output and (machine.surplus or not ordinary):
                     self._linger()
                 return
@@ -280,11 +281,11 @@ class Session:
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
             self._gathering.forget()
-            self._note_refusal(event.reply, event.command, sender=event.sender)
+            self._record.refused(event.reply, event.command, sender=event.sender)
         elif isinstance(event, Dropped):
             self._gathering.forget()
         elif isinstance(event, Refused):
-            self._note_refusal(event.reply, event.command)
+            self._record.refused(event.reply, event.command)
         elif isinstance(event, Expand):
             known = self._identity.relays
             self._machine.expansion(self._desk.policy.alias(event.name) if known else (), known=known)
@@ -319,7 +320,7 @@ class Session:
         else:
             desk.counts.logins_failed += 1
             fields = {"user": event.user} if logins.knows(event.user) else {}
-            self._note_refusal(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
+            self._record.refused(AUTH_NO, "AUTH", mechanism=event.mechanism, **fields)
             self._failed_logins += 1
             machine.auth_no(last=logins.pause(self._failed_logins))
 
@@ -355,7 +356,7 @@ class Session:
         if last:
             self._refuse(answer, self._content_word(), blame=blame)
         else:
-            self._note_refusal(answer, self._content_word())
+            self._record.refused(answer, self._content_word())
             self._machine.spoil(answer)
 
     def _content_word(self) -> str:
@@ -396,7 +397,7 @@ class Session:
             smtputf8=mail.smtputf8,
             ret=mail.ret,
             envid=mail.envid,
-            session=self.ident,
+            session=self._record.ident,
             arriving=began - self._began if self._began else 0.0,
         )
         self._gathering.handed_over()
@@ -424,7 +425,7 @@ class Session:
             recipient=recipients[0].address if len(recipients) == 1 else [one.address for one in recipients],
             size=size,
             created_time=wall,
-            **self._who(),
+            **self._record.who(),
             **fields,
         )
         if desk.judge is not None:
@@ -433,38 +434,8 @@ class Session:
     # -- words ----------------------------------------------------------------------------------------------------
 
     def _refuse(self, answer: Reply, command: str, *, blame: bool = True, **fields: Any) -> None:
-        self._note_refusal(answer, command, **fields)
+        self._record.refused(answer, command, **fields)
         self._machine.refuse(answer, blame=blame)
-
-    def _note_refusal(self, answer: Reply, command: str, **fields: Any) -> None:
-        self._desk.counts.rejected += 1
-        mail = self._machine.mail
-        if mail is not None:
-            fields.setdefault("sender", mail.sender)
-        self._desk.log.write("Rejection", response=response(answer, command), **fields, **self._who())
-
-    def _note_end(self, why: str) -> None:
-        if why != "closing":
-            self._desk.counts.rejected += 1
-            self._desk.log.write("Rejection", reason=why, **self._who())
-
-    def _who(self) -> dict[str, Any]:
-        machine, identity = self._machine, self._identity
-        fields: dict[str, Any] = {
-            "session_id": self.ident,
-            "peer_address": {"name": machine.helo, "addr": identity.address},
-        }
-        if machine.user:
-            fields["user"] = machine.user
-        if identity.checked and identity.known:
-            fields["helo_check"] = identity.checked
-        layer = self._stream.tls
-        if layer is not None:
-            cipher = layer.cipher()
-            fields["tls_protocol_version"] = layer.version()
-            fields["tls_cipher"] = cipher[0] if cipher else ""
-            fields.update(identity.shown)
-        return fields
 
     def _shortage(self, short: MachineShort) -> Reply:
         self._desk.counts.throttled["room"] += 1
@@ -481,7 +452,7 @@ class Session:
             answer = reply(421, "4.4.2", f"{self._desk.policy.terms.hostname} Nothing came in time, closing")
         why = "closing" if self._leaving else "timeout"
         if machine.mail is not None:  # who only idled is told, not recorded
-            self._note_end(why)
+            self._record.ended(why)
         machine.hang_up(answer, why)
         stream = self._stream
         stream.write_nowait(machine.take_output())

@@ -184,7 +184,7 @@ class Server(Dialogue):
         """What the name stands for. known False: the client is none of ours, and learns nothing."""
         asked = self._answered(Expand)
         if asked.verify:
-            name = asked.name if "@" in asked.name else f"{asked.name}@{self.terms.hostname}"
+            name = self.terms.whole(asked.name)
             self.out.append(reply(250, "2.1.5", f"<{name}>").to_wire() if known and addresses else words.VRFY)
         elif not known:
             self.error(words.NOT_HERE)

@@ -82,3 +82,7 @@ class Terms:
         self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls, aliases=aliases)}").to_wire()
         self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")
         self.too_many_errors: Reply = reply(421, "4.7.0", f"{hostname} Too many errors, closing")
+
+    def whole(self, name: str) -> str:
+        """An address as it is, a bare name as one at this server."""
+        return name if "@" in name else f"{name}@{self.hostname}"
