@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from fastrelay.errors import MachineShort, MisuseError
-from fastrelay.load.crew import STOP, Crew, Wire
+from fastrelay.load.crew import Crew, Wire
 from fastrelay.load.name_server import NameServer
 from fastrelay.load.profile import Profile, Rule
 from fastrelay.load.sink import Sink
-from fastrelay.load.sinks import open_socket
+from fastrelay.load.sinks import open_socket, until_stopped
 from fastrelay.load.tally import Tally
-from fastrelay.runtime import clock, tasks
+from fastrelay.runtime import tasks
 from fastrelay.runtime.listener import Listener
-from fastrelay.runtime.stream import wheel
 
 _TALLY, _COUNT = "tally", "count"
 _TRIES = 50  # ports looked at until one is free on every address
@@ -122,30 +121,11 @@ class Internet:
         sink = Sink(tally, profile=profile, chance=random.Random(self._seed), name=f"mx.{domain.name}")
         listeners = [Listener(sock, sink.serve, spawn=tasks.spawn) for sock in self._sockets[number]]
         answers: dict[str, Callable[[], object]] = {_COUNT: lambda: tally.recipients, _TALLY: tally.to_wire}
-        _until_stopped(wire, listeners, answers)
+        until_stopped(wire, listeners, answers)
 
     def _serve_names(self, wire: Wire) -> None:
         self._names.start()
-        _until_stopped(wire, [], {})
-
-
-def _until_stopped(wire: Wire, listeners: list[Listener], answers: dict[str, Callable[[], object]]) -> None:
-    stopped = tasks.Event()
-
-    def hear(word: str) -> None:
-        if word == STOP:
-            stopped.set()
-        elif word in answers:
-            wire.say(answers[word]())
-
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
-    for listener in listeners:
-        listener.start()
-    wire.listen(hear)
-    stopped.wait()
-    for listener in listeners:
-        listener.close()
-    ticker.close()
+        until_stopped(wire, [], {})
 
 
 def _listen(addresses: list[tuple[str, ...]]) -> tuple[int, list[list[socket.socket]]]:

@@ -158,27 +158,30 @@ class Sinks:
         settings = self._settings
         sink = _made(settings, number, self._presence, self._tls)
         tally = sink.tally
-        stopped = tasks.Event()
-
-        def hear(word: str) -> None:
-            if word == STOP:
-                stopped.set()
-            elif word == _COUNT:
-                wire.say(tally.recipients)
-            else:
-                wire.say(tally.to_wire())
-
-        ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
         crowd = Crowd()
         listeners = [Listener(sock, sink.serve, spawn=crowd.spawn) for sock in self._sockets]
-        for listener in listeners:
-            listener.start()
-        wire.listen(hear)
-        stopped.wait()
-        for listener in listeners:
-            listener.close()
-        ticker.close()
+        until_stopped(wire, listeners, {_COUNT: lambda: tally.recipients, _TALLY: tally.to_wire})
         wire.say(tally.to_wire())
+
+
+def until_stopped(wire: Wire, listeners: list[Listener], answers: dict[str, Callable[[], object]]) -> None:
+    """In a child of a crew: serve, with the answers to what the parent asks, until it says stop."""
+    stopped = tasks.Event()
+
+    def hear(word: str) -> None:
+        if word == STOP:
+            stopped.set()
+        elif word in answers:
+            wire.say(answers[word]())
+
+    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    for listener in listeners:
+        listener.start()
+    wire.listen(hear)
+    stopped.wait()
+    for listener in listeners:
+        listener.close()
+    ticker.close()
 
 
 def _made(settings: Settings, number: int, presence: Presence | None, tls: ssl.SSLContext | None) -> Sink:
