@@ -177,8 +177,8 @@ def ends_clean(road: Road, carrier: Carrier, *peers: SmtpPeer) -> None:
     road.pool.close_idle()
     assert road.in_use() == 0 and road.ledger.unheld == 0
     assert road.pool.statistics()["active"] == road.pool.statistics()["idle"] == road.pool.statistics()["waiting"] == 0
+    wait_until(lambda: not any(peer.open for peer in peers))
     for peer in peers:
-        wait_until(lambda peer=peer: peer.open == 0)  # type: ignore[misc]
         peer.close()
 
 

@@ -52,6 +52,9 @@ def test_a_disk_that_fails_or_turned_read_only(relay: Callable[..., RelayProcess
             assert client.getreply() == (451, b"4.3.0 Temporary failure while storing the message")
         assert send(one, "never@x.example")[0] == 452
 
+    def taken_again(recipient: str) -> None:
+        debian.wait_until(lambda: send(one, recipient)[0] == 250, 20, "mail to be taken again")
+
     refused("EROFS")
     with box:
         assert len(box.wait(5)) == 5, "trouble with the disk kept mail from going out"
@@ -59,11 +62,7 @@ def test_a_disk_that_fails_or_turned_read_only(relay: Callable[..., RelayProcess
         assert "Read-only file system" in one.said()
         for n, next_trouble in enumerate(("EIO", "")):
             marker.unlink()
-            debian.wait_until(
-                lambda n=n: send(one, f"{5 + n}@x.example")[0] == 250,  # type: ignore[misc]
-                20,
-                "mail to be taken again",
-            )
+            taken_again(f"{5 + n}@x.example")
             if next_trouble:
                 refused(next_trouble)
         box.wait(7)
@@ -84,7 +83,11 @@ def test_a_sync_of_a_second_holds_up_its_own_mail_alone(relay: Callable[..., Rel
         assert send(one, "first@x.example")[0] == 250
         (one.folder / "trouble").write_text("slow")
         codes: list[int] = []
-        senders = [threading.Thread(target=lambda n=n: codes.append(send(one, f"{n}@x.example")[0])) for n in range(20)]  # type: ignore[misc]
+
+        def note(recipient: str) -> None:
+            codes.append(send(one, recipient)[0])
+
+        senders = [threading.Thread(target=note, args=(f"{n}@x.example",)) for n in range(20)]
         for sender in senders:
             sender.start()
         answered = 0

@@ -135,11 +135,7 @@ def wander(one: RelayProcess) -> int:
             send(one, f"{sent + 1}@later.test")
             sent += 2
             before = attempts(one)
-            debian.wait_until(
-                lambda before=before, sent=sent: all(attempts(one)[n] > before[n] for n in range(sent)),  # type: ignore[misc]
-                20,
-                "an attempt at each on the other side of the jump",
-            )
+            tried_since(one, before, sent)
         for offset in (12 * DAY, -12 * DAY):
             assert one.stop() == 0, one.said()
             clock.set(offset)
@@ -149,6 +145,15 @@ def wander(one: RelayProcess) -> int:
         assert not list(one.lines("Expiration"))
         assert "nothing expires for an hour" in one.said()
     return sent
+
+
+def tried_since(one: RelayProcess, before: Counter[int], count: int) -> None:
+    """Waits until each of the first `count` messages had an attempt more."""
+    debian.wait_until(
+        lambda: all(attempts(one)[n] > before[n] for n in range(count)),
+        20,
+        "an attempt at each on the other side of the jump",
+    )
 
 
 def attempts(one: RelayProcess) -> Counter[int]:

@@ -227,9 +227,13 @@ def test_more_domains_than_routers_are_asked_for_in_turn(monkeypatch: pytest.Mon
         house.accept(f"x@d{n}.test")
     settle_down()
     assert len(house.asked) == 3 and house.relay.statistics()["routing"] == 10
-    for n in range(10):
-        until(lambda n=n: len(waiting) > n)  # type: ignore[misc]
+
+    def answer(n: int) -> None:
+        until(lambda: len(waiting) > n)
         waiting[n].wake()
+
+    for n in range(10):
+        answer(n)
     until(lambda: not house.spool.messages)
     assert len(set(house.asked)) == 10 and house.relay.statistics()["routing"] == 0
 

@@ -195,15 +195,17 @@ def test_a_copy_recovery_made_of_ended_mail_stays_ended_when_its_first_segment_i
         assert first not in box.entries
 
 
+def failing(verb: str) -> Callable[[str, str], OSError | None]:
+    return lambda done, name: OSError(errno.EIO, "Input/output error") if done == verb else None
+
+
 def test_a_crash_during_recovery_changes_nothing(box: Box) -> None:
     idents = box.fill(3)
     box.store.record(idents[0], DONE)
     box.store._committer.write_records()
     box.crash()
     for verb in ("create", "write", "sync", "remove"):
-        told(box).fail = lambda done, name, verb=verb: (  # type: ignore[misc]
-            OSError(errno.EIO, "Input/output error") if done == verb else None
-        )
+        told(box).fail = failing(verb)
         store = box.open()
         try:
             store.recover()
