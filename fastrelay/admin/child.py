@@ -27,7 +27,7 @@ from fastrelay.process.sockets import name_of
 from fastrelay.process.suspensions import Suspensions
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.signals import SignalWatch
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 
 IDENTITY = "admin"  # among the metrics' files
 BEAT = 1.0  # seconds, as the workers
@@ -74,7 +74,7 @@ class Admin:
         self._servers = [Server(seat.api, self._all)]
         if seat.http is not None:
             self._servers.append(Server(seat.http, self._with_token))
-        self._ticks = [tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now())), tasks.Ticker(BEAT, self._beat)]
+        self._ticks = [ticking(), tasks.Ticker(BEAT, self._beat)]
         self._watches = [
             *(SignalWatch(number, self._ended.set) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)),
             SignalWatch(signal.SIGUSR1, self._log.reopen),

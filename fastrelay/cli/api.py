@@ -10,6 +10,7 @@ request makes no sense, in the relay's own words.
 import os
 import socket
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,7 +45,7 @@ class Api:
 
     def get(self, path: str, query: dict[str, str] | None = None) -> dict[str, Any] | None:
         """A page under /api/v1/."""
-        words = "&".join(f"{key}={_quoted(value)}" for key, value in (query or {}).items())
+        words = "&".join(f"{key}={quote(value, safe='')}" for key, value in (query or {}).items())
         patience = LONG if path == "queue/summary" else PATIENCE
         return self._ask("GET", f"/api/v1/{path}{'?' if words else ''}{words}", b"", patience)
 
@@ -102,11 +103,3 @@ class Api:
                 f"configuration with -c"
             ) from None
         return sock
-
-
-def _quoted(value: str) -> str:
-    """Percent-encoded for a query string (RFC 3986 2.3)."""
-    return "".join(
-        chr(octet) if (chr(octet).isalnum() and octet < 128) or octet in b"-._~" else f"%{octet:02X}"
-        for octet in value.encode()
-    )

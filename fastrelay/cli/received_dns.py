@@ -10,8 +10,7 @@ import msgspec
 from fastrelay.config import Config
 from fastrelay.routing.resolver import Resolver, configured
 from fastrelay.routing.reverse import verified_name
-from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 from fastrelay.trail.hop import Address
 
 
@@ -37,7 +36,7 @@ class Asking:
 def asking(config: Config, servers: tuple[str, ...]) -> Iterator[Asking]:
     """As long as the block runs. servers: instead of those of the configuration."""
     dns = msgspec.structs.replace(config.dns, nameservers=servers) if servers else config.dns
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    ticker = ticking()
     try:
         yield Asking(configured(dns))
     finally:

@@ -16,8 +16,8 @@ from fastrelay.mail.route import Route
 from fastrelay.routing.resolver import configured
 from fastrelay.routing.router import Router
 from fastrelay.routing.walk import Asked, Walk
-from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime import clock
+from fastrelay.runtime.stream import ticking
 
 _WIDTH = 1000  # columns: a long line is the terminal's to wrap, not ours to cut
 
@@ -41,7 +41,7 @@ def resolve(file: str | None, servers: tuple[str, ...], as_json: bool, domain: s
     if servers:
         config = msgspec.structs.replace(config, dns=msgspec.structs.replace(config.dns, nameservers=servers))
     resolver = configured(config.dns)
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    ticker = ticking()
     try:
         walk = Router(config, resolver).explain(domain_of(domain))
     finally:

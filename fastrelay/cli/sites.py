@@ -4,8 +4,7 @@ from fastrelay.config import Config
 from fastrelay.mail.route import Route
 from fastrelay.routing.resolver import configured
 from fastrelay.routing.router import Router
-from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 
 
 class Sites:
@@ -14,7 +13,7 @@ class Sites:
     def __init__(self, config: Config) -> None:
         self._router = Router(config, configured(config.dns))
         self._known: dict[str, str] = {}
-        self._ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+        self._ticker = ticking()
 
     def site_of(self, domain: str) -> str:
         """The site, "" where there is no route now. Waits for DNS."""

@@ -25,7 +25,7 @@ from gevent import get_hub
 from greenlet import getcurrent, greenlet
 
 from fastrelay.errors import CertificateUntrusted, MachineShort, PeerClosed, PeerTimeout, PeerUnreachable, TlsFailed
-from fastrelay.runtime import clock
+from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.tls import said_plainly
 
 READ, WRITE = 1, 2
@@ -44,6 +44,11 @@ _view = memoryview(_buffer)
 
 wheel = clock.DeadlineWheel()
 _switch_to = greenlet.switch  # to the hub: Hub.switch first looks for a hook that our tasks do not have (0.2 us a wait)
+
+
+def ticking() -> tasks.Ticker:
+    """Deadlines of streams pass until it is closed: one per process."""
+    return tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
 
 
 class Stream:
