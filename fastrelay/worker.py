@@ -12,7 +12,6 @@ Promises
   the new configuration.
 """
 
-import contextlib
 import enum
 import gc
 import os
@@ -36,7 +35,7 @@ from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
 from fastrelay.delivery.pool import Pool
 from fastrelay.doors import Doors
-from fastrelay.errors import ConfigError, FastrelayError, MachineShort
+from fastrelay.errors import FastrelayError, MachineShort
 from fastrelay.eventlog import EventLog
 from fastrelay.intake import Intake
 from fastrelay.jury import Jury
@@ -52,13 +51,13 @@ from fastrelay.reception.logins import Logins, users_path
 from fastrelay.reception.policy import Policy
 from fastrelay.reception.users import Users
 from fastrelay.relay import Relay
-from fastrelay.renewal import Prepared, Rooms
+from fastrelay.renewal import Prepared, Renewal, Rooms
 from fastrelay.routing import guard, resolver
 from fastrelay.routing.reverse import claim, verified_name
 from fastrelay.routing.router import Router
 from fastrelay.runtime import certificates, clock, tasks, tls
 from fastrelay.runtime.signals import SignalWatch
-from fastrelay.runtime.stream import connect, wheel
+from fastrelay.runtime.stream import connect, ticking
 from fastrelay.schedule.scheduler import Scheduler
 from fastrelay.settlement.classify import classify
 from fastrelay.settlement.notices import Notices, left_when_late
@@ -111,8 +110,6 @@ class Worker:
         self._told_at = -TELL_EVERY
         self._code = EXIT_OK
         self._sessions = 0
-        self._retiring = False  # siblings go on accepting
-        self._prepared: tuple[int, Prepared] | None = None
         self._asked = (0, 0, 0, 0)  # what resolvers before this one were asked
         self._beaten = clock.now()
         self.counts = metrics.Counts(row.name for row in config.sites)
@@ -120,7 +117,7 @@ class Worker:
         self.log.start()
         tasks.on_crash = self._crashed
         self._exporter = metrics.Exporter(self.counts, slot.number)
-        self._ticks = [tasks.Ticker(clock.TICK, self._turn), tasks.Ticker(BEAT, self._beat)]
+        self._ticks = [ticking(), tasks.Ticker(BEAT, self._beat)]
         self._watches = [
             SignalWatch(signal.SIGTERM, lambda: self._end(Ending.DRAIN)),
             SignalWatch(signal.SIGINT, lambda: self._end(Ending.QUICK)),
@@ -129,7 +126,6 @@ class Worker:
             tasks.DescriptorWatch(seat.ledger.eventfd, self._slot_freed),
         ]
         self._life = tasks.DescriptorWatch(seat.life_fd, self._orphaned)
-        self._orders = tasks.DescriptorWatch(seat.control.fileno(), self._hear)
         settings_of, set_settings = _settings(config)
         self.store = Store(slot, config.spool, config.limits, disk=disk, note=self.log.write, counts=self.counts)
         self.resolver = resolver.configured(config.dns)
@@ -189,7 +185,7 @@ class Worker:
             pulse=self.pulse,
             explainer=Explainer(self.scheduler, self.router, self.store, seat.ledger, lambda: self._config),
         )
-        self._rooms = Rooms(
+        rooms = Rooms(
             self.store,
             self.intake,
             self.scheduler,
@@ -202,6 +198,16 @@ class Worker:
             set_settings,
             (settle, notices, self.logins),
         )
+        self._renewal = Renewal(
+            rooms,
+            lambda: orders.receive(seat.control),
+            lambda word, serial, text: orders.send(seat.control, word, serial, text),
+            lambda: self._config,
+            lambda: self.resolver,
+            renewed=self._renewed,
+            lost=self._start_over,
+        )
+        self._orders = tasks.DescriptorWatch(seat.control.fileno(), self._hear)
 
     def _door(self, listener: configuration.Listener, sock: socket.socket, hostname: str) -> Door:
         shown = certificates.of_listener(listener, self.log.say)
@@ -265,7 +271,7 @@ class Worker:
     def _drain(self, seconds: float) -> None:
         """Doors and lanes together, then the spool."""
         self._hear()
-        if self._retiring and seconds:
+        if self._renewal.retiring and seconds:
             self.doors.pause()
             began = clock.now()
             while self.doors.sessions and clock.now() - began < min(LINGER, seconds / 2):
@@ -347,57 +353,13 @@ class Worker:
             for door in self.doors.all:
                 door.cut()
 
-    # -- reload ---------------------------------------------------------------------------------------------------
-
     def _hear(self) -> None:
-        """The master's orders (process/orders.py)."""
-        while True:
-            try:
-                order = orders.receive(self._seat.control)
-            except BlockingIOError:
-                return
-            except OSError:
-                order = None
-            if order is None:
-                self._orders.close()  # life_fd tells of the same
-                return
-            self._obey(order)
+        """The master's orders. Its end is told of by the life pipe."""
+        if not self._renewal.hear():
+            self._orders.close()
 
-    def _obey(self, order: orders.Order) -> None:
-        if order.word == "retire":
-            self._retiring = True
-        elif order.word == "prepare" and order.config is not None:
-            self._forget()
-            try:
-                prepared = renewal.prepare(self._rooms, self._config, order.config, order.sockets)
-            except (ConfigError, MachineShort) as error:
-                self._answer("refused", order.serial, str(error))
-            else:
-                self._prepared = order.serial, prepared
-                self._answer("prepared", order.serial)
-        elif order.word == "forget":
-            self._forget()
-        elif order.word == "swap" and self._prepared is not None and self._prepared[0] == order.serial:
-            self._swap(self._prepared[1])
-            self._answer("swapped", order.serial)
-
-    def _answer(self, word: str, serial: int, text: str = "") -> None:
-        with contextlib.suppress(OSError):  # the master is gone, or will miss the answer
-            orders.send(self._seat.control, word, serial, text)
-
-    def _forget(self) -> None:
-        if self._prepared is not None:
-            renewal.forget(self._rooms, self._prepared[1])
-            self._prepared = None
-
-    def _swap(self, prepared: Prepared) -> None:
-        self._prepared = None
-        try:
-            renewal.swap(self._rooms, prepared, self.resolver)
-        except Exception as error:  # half a configuration is in force: a bug, and a new life has the whole
-            tasks.on_crash("Worker.swap", error)
-            self._start_over("cannot go over to the new configuration")
-            return
+    def _renewed(self, prepared: Prepared) -> None:
+        """A reload: what rooms do not keep themselves."""
         self._config = prepared.config
         if prepared.resolver is not None:
             self._asked = self._dns()
@@ -444,9 +406,6 @@ class Worker:
         os.write(2, text.encode("utf-8", "replace")[:16_384])
 
     # -- time -----------------------------------------------------------------------------------------------------
-
-    def _turn(self) -> None:
-        wheel.turn(clock.now())
 
     def _beat(self) -> None:
         now = clock.now()
