@@ -23,7 +23,7 @@ from fastrelay.load.pace import Turn, Turns
 from fastrelay.load.plan import Plan
 from fastrelay.load.result import Result
 from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 from fastrelay.runtime.tls import client_context
 
 _REST = 0.1  # seconds after a failed connection
@@ -68,7 +68,7 @@ class Generator:
         else:
             self._measure(started)
         self._open = plan.sessions
-        ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+        ticker = ticking()
         for _ in range(plan.sessions):
             tasks.spawn(self._session)
         self._all_done.wait()

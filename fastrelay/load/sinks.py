@@ -24,7 +24,7 @@ from fastrelay.load.tally import Difference, Tally
 from fastrelay.runtime import clock, tasks
 from fastrelay.runtime.crowd import Crowd
 from fastrelay.runtime.listener import Listener
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 from fastrelay.runtime.tls import server_context
 
 _BACKLOG = 4096  # connections the kernel holds for us; capped by net.core.somaxconn
@@ -174,7 +174,7 @@ def until_stopped(wire: Wire, listeners: list[Listener], answers: dict[str, Call
         elif word in answers:
             wire.say(answers[word]())
 
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    ticker = ticking()
     for listener in listeners:
         listener.start()
     wire.listen(hear)

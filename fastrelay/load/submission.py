@@ -9,8 +9,7 @@ from fastrelay.errors import MisuseError
 from fastrelay.load.access import OPEN, Access
 from fastrelay.load.dialogue import Dialogue
 from fastrelay.mail.reply import Reply
-from fastrelay.runtime import clock, tasks
-from fastrelay.runtime.stream import wheel
+from fastrelay.runtime.stream import ticking
 from fastrelay.smtp.data import stuff
 
 PATIENCE = 300.0  # seconds for the whole session: a person waits
@@ -64,7 +63,7 @@ def _header_of(content: bytes) -> bytes:
 
 def submit(host: str, port: int, submission: Submission, access: Access = OPEN) -> dict[str, Reply]:
     """The reply that decided for each recipient. May wait. PeerError when there was none."""
-    ticker = tasks.Ticker(clock.TICK, lambda: wheel.turn(clock.now()))
+    ticker = ticking()
     dialogue = None
     try:
         hello = socket.gethostname() or "localhost"
