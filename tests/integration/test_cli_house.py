@@ -5,14 +5,13 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from tests.peers import debian
 from tests.peers.mailbox import Mailbox
-from tests.peers.relay_process import PROGRAM, RelayProcess
+from tests.peers.relay_process import PROGRAM, RelayProcess, told
 
 
 @pytest.fixture
@@ -31,11 +30,6 @@ def send(relay: RelayProcess, *recipients: str, sender: str = "s@from.example") 
     done = debian.run([*PROGRAM, "send", "--from", sender, *words, "--server", server, "--json"], stdin=b"hello\n")
     assert done.returncode == 0, done.stderr
     return str(json.loads(done.stdout)[recipients[0]]["content"]).rpartition(" ")[2]
-
-
-def told(done: "CompletedProcess[bytes]", code: int = 0) -> Any:
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return json.loads(done.stdout)
 
 
 def rows(relay: RelayProcess, *words: str) -> list[dict[str, Any]]:

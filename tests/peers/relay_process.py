@@ -21,6 +21,12 @@ from tests.peers import debian
 PROGRAM = (sys.executable, "-m", "fastrelay.cli.main")
 
 
+def told(done: "subprocess.CompletedProcess[bytes]", code: int = 0) -> Any:
+    """What a command with --json printed, where its exit code is that."""
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
 class RelayProcess:
     """One relay. tables: TOML text added to the config; server, delivery, retry: keys of those tables."""
 

@@ -204,6 +204,12 @@ class Box:
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+def told(box: Box) -> TellingDisk:
+    """The disk of a box that was made with one that tells."""
+    assert isinstance(box.disk, TellingDisk)
+    return box.disk
+
+
 def octets_of(n: int, size: int) -> bytes:
     """Content that names its number all over."""
     return (b"%08d" % n * (size // 8 + 1))[:size]

@@ -11,7 +11,7 @@ from fastrelay.mail.state import State
 from fastrelay.metrics import Counts
 from fastrelay.runtime import tasks
 from fastrelay.spool import bodies
-from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, finished, later, octets_of, until
+from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, finished, later, octets_of, told, until
 
 LARGE = octets_of(7, 300 * KIB)
 
@@ -21,11 +21,6 @@ def box(tmp_path: Path) -> Box:
     box = Box(tmp_path, disk=TellingDisk(), inline_limit=100 * KIB)
     box.start()
     return box
-
-
-def told(box: Box) -> TellingDisk:
-    assert isinstance(box.disk, TellingDisk)
-    return box.disk
 
 
 def names(box: Box) -> list[str]:

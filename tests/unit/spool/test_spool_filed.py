@@ -11,7 +11,7 @@ from fastrelay.runtime import tasks
 from fastrelay.smtp.data import stuff_pieces
 from fastrelay.spool.filed import BLOCK, Filed
 from fastrelay.spool.reading import Message
-from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, finished, octets_of
+from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, finished, octets_of, told
 
 SIZE = 5 * BLOCK + 1000
 BODY = octets_of(3, SIZE)
@@ -22,11 +22,6 @@ def box(tmp_path: Path) -> Box:
     box = Box(tmp_path, disk=TellingDisk(), inline_limit=64 * KIB)
     box.start()
     return box
-
-
-def told(box: Box) -> TellingDisk:
-    assert isinstance(box.disk, TellingDisk)
-    return box.disk
 
 
 def large(box: Box) -> tuple[bytes, Message, Path]:

@@ -14,7 +14,7 @@ from fastrelay.spool.format import DONE as DONE_FRAME
 from fastrelay.spool.frames import split_marks
 from fastrelay.spool.freeing import MANY, worth
 from fastrelay.spool.segment import Segment
-from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, flip, frames, later, octets_of, until
+from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, flip, frames, later, octets_of, told, until
 
 DELIVERED = int(Status.DELIVERED)
 
@@ -24,11 +24,6 @@ def box(tmp_path: Path) -> Box:
     box = Box(tmp_path, disk=TellingDisk(), segment_size=128 * KIB)
     box.start()
     return box
-
-
-def told(box: Box) -> TellingDisk:
-    assert isinstance(box.disk, TellingDisk)
-    return box.disk
 
 
 def check(box: Box, mail: dict[bytes, int]) -> None:

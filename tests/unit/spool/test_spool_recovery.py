@@ -18,7 +18,7 @@ from fastrelay.spool.format import DONE as DONE_FRAME
 from fastrelay.spool.format import MESSAGE, UPDATE
 from fastrelay.spool.frames import Frame
 from fastrelay.spool.trip import Group
-from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, flip, frames, later, octets_of
+from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, flip, frames, later, octets_of, told
 
 
 @pytest.fixture
@@ -32,11 +32,6 @@ def found_damaged(box: Box) -> int:
     """Messages, as the metric counts them."""
     assert isinstance(box.counts, Counts)
     return box.counts.quarantined
-
-
-def told(box: Box) -> TellingDisk:
-    assert isinstance(box.disk, TellingDisk)
-    return box.disk
 
 
 def contents(box: Box) -> set[bytes]:

@@ -15,7 +15,7 @@ from fastrelay.runtime import clock, tasks
 from fastrelay.spool.disk import Space
 from fastrelay.spool.records import rebased, without
 from fastrelay.spool.store import LINGER, Store
-from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, finished, later, octets_of, until
+from tests.peers.strongbox import DONE, KIB, Box, TellingDisk, envelope, finished, later, octets_of, told, until
 
 DELIVERED, FAILED = int(Status.DELIVERED), int(Status.FAILED)
 
@@ -25,11 +25,6 @@ def box(tmp_path: Path) -> Box:
     box = Box(tmp_path, disk=TellingDisk())
     box.start()
     return box
-
-
-def told(box: Box) -> TellingDisk:
-    assert isinstance(box.disk, TellingDisk)
-    return box.disk
 
 
 def no_space(verb: str, name: str) -> OSError | None:
