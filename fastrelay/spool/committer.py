@@ -50,10 +50,6 @@ class Committer(Way):
         if group.error is not None:
             raise group.error.with_traceback(None)  # shared by all who fail: none keeps the frames of another
 
-    def hand(self, group: Group) -> None:
-        """Write `group` soon; nobody waits for it (`keep` groups only)."""
-        self._queue.append(group)
-
     def ride(self, record: Frame) -> None:
         """Write `record` with the next batch."""
         self._riding.append(record)

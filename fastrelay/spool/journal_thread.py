@@ -61,11 +61,6 @@ class ThreadedCommitter(Committer):
         if group.error is not None:
             raise group.error.with_traceback(None)  # shared by all who fail: none keeps the frames of another
 
-    def hand(self, group: Group) -> None:
-        """Write `group` soon; nobody waits for it."""
-        self._queue.append(group)
-        self._call()
-
     def ride(self, record: Frame) -> None:
         """Write `record` with the next batch: in 5 ms, or when the trip under way is back, whichever is later."""
         self._riding.append(record)
