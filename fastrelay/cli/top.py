@@ -17,6 +17,7 @@ from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import load
 
 _EVERY = 1.0  # seconds; the workers count by the second
+_COUNTED = ("received", "delivered", "deferred", "bounced", "sessions")  # in the order of a message's life
 _SITES = 15  # that are shown; --json has up to 50 a worker
 Answer = dict[str, Any]
 
@@ -73,7 +74,8 @@ def drawn(told: Answer) -> Group:
 
 def _rates(told: Answer) -> Table:
     table = _table("PER SECOND", "NOW", "1 MIN", "PEAK", "SINCE START")
-    for name, rate in told["rates"].items():
+    for name in _COUNTED:
+        rate = told["rates"][name]
         table.add_row(
             name, f"{rate['now']:,.1f}", f"{rate['minute']:,.1f}", f"{rate['peak']:,.0f}", f"{told['totals'][name]:,}"
         )
