@@ -183,7 +183,16 @@ class Worker:
             look_again=self.suspending.look,
             traces=self.traces,
             pulse=self.pulse,
-            explainer=Explainer(self.scheduler, self.router, self.store, seat.ledger, lambda: self._config),
+            explainer=Explainer(
+                self.scheduler,
+                self.router,
+                self.store,
+                seat.ledger,
+                lambda: self._config,
+                unconnected=self.relay.runners.unconnected,
+                in_line=self.pool.in_line,
+                ending=lambda: self._ending is not None,
+            ),
         )
         rooms = Rooms(
             self.store,

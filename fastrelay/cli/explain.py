@@ -93,7 +93,7 @@ def _domain(slots: list[Answer]) -> Iterator[str]:
         yield _fact("suspended", f"{bar['kind']} {bar['name'] or '<>'} {until}: {bar['reason']}")
     yield ""
     yield from lines(
-        ("WORKER", "QUEUED", "WAITING", "READY", "SENDING", "TRIES", "NEXT", "OLDEST", "WINDOW", "STATE"),
+        ("WORKER", "QUEUED", "WAITING", "READY", "CONNECTING", "SENDING", "TRIES", "NEXT", "OLDEST", "WINDOW", "STATE"),
         [_row(slot) for slot in slots],
     )
     replies = [
@@ -106,7 +106,7 @@ def _domain(slots: list[Answer]) -> Iterator[str]:
 
 def _row(slot: Answer) -> tuple[object, ...]:
     found, lane = slot["queued"], slot["lane"]
-    places = found["places"]
+    places, connecting = found["places"], found["unconnected"]
     state, window = "", ""
     if lane is not None:
         window = f"{lane['window']['size']} of {lane['window']['limit']}"
@@ -120,13 +120,22 @@ def _row(slot: Answer) -> tuple[object, ...]:
         found["items"],
         sum(count for place, count in places.items() if place not in ("ready", "running")),
         ready,
-        places.get("running", 0),
+        connecting,
+        places.get("running", 0) - connecting,
         found["attempts"] if found["items"] else "",
-        "" if found["next_seconds"] is None else f"in {span(found['next_seconds'])}",
+        _attempt(found),
         span(found["oldest_seconds"]) if found["items"] else "",
         window,
         state,
     )
+
+
+def _attempt(found: Answer) -> str:
+    """When the next one is; of what is suspended or held until told otherwise nobody knows."""
+    seconds, waiting = found["next_seconds"], found["places"].get("waiting", 0)
+    if seconds is None or (seconds > 0.0 and not waiting):
+        return ""
+    return "none left" if found["next_is_expiry"] else f"in {span(seconds)}" if seconds > 0.0 else "now"
 
 
 def _port(host: Answer) -> str:

@@ -6,6 +6,7 @@ lane, an operator's suspensions, what is queued and when it is looked at next; a
 Waits: for DNS at most DNS_PATIENCE, and in slices of 5 ms while it looks for the domain's mail. Changes nothing.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from fastrelay.schedule.window import CLOSED
 DNS_PATIENCE = 1.0  # seconds: half of what the admin process waits for an answer
 LOOKED = 100_000  # places of a lane that are counted to find where a message stands: 6 ms
 DOMAINS = 20  # domains of one message that are explained
+SAMPLE = 100  # suspended messages of a domain that are looked into for what stops them: 1 ms
 LIMITS = (
     "connections",
     "connect_rate",
@@ -63,9 +65,20 @@ class Store(Protocol):
 
 
 class Explainer:
-    """One per worker. config: the one in force."""
+    """One per worker. config: the one in force. unconnected(site): items in hand that have no connection yet;
+    in_line(site): how many of these wait for one. ending: the worker delivers no more."""
 
-    __slots__ = ("_config", "_ledger", "_rest", "_router", "_scheduler", "_store")
+    __slots__ = (
+        "_config",
+        "_ending",
+        "_in_line",
+        "_ledger",
+        "_rest",
+        "_router",
+        "_scheduler",
+        "_store",
+        "_unconnected",
+    )
 
     def __init__(
         self,
@@ -75,6 +88,9 @@ class Explainer:
         ledger: Ledger,
         config: Callable[[], Config],
         *,
+        unconnected: Callable[[str], list[Item]] = lambda site: [],
+        in_line: Callable[[str], int] = lambda site: 0,
+        ending: Callable[[], bool] = lambda: False,
         rest: Callable[[float], None] = tasks.sleep,
     ) -> None:
         self._scheduler = scheduler
@@ -82,19 +98,27 @@ class Explainer:
         self._store = store
         self._ledger = ledger
         self._config = config
+        self._unconnected = unconnected
+        self._in_line = in_line
+        self._ending = ending
         self._rest = rest
 
     def domain(self, domain: str) -> dict[str, Any]:
         """What decides over mail to `domain`. Waits."""
-        return self._facts(domain, self._census(domain), None)
+        (walk,) = self._walks([domain])
+        return self._facts(domain, self._census(domain), None, walk)
 
     def message(self, ident: bytes) -> list[dict[str, Any]]:
         """The same for each domain one message still waits for; [] when it is not here. Waits."""
-        items = self._scheduler.items(ident)
-        return [self._facts(item.domain, [item], ident) for item in items[:DOMAINS]]
+        items = self._scheduler.items(ident)[:DOMAINS]
+        walks = self._walks([item.domain for item in items])
+        return [
+            self._facts(item.domain, [item], ident, walk)
+            for item, walk in zip(items, walks, strict=True)
+            if item.place is not Place.OUT  # delivered while DNS was asked
+        ]
 
-    def _facts(self, domain: str, items: list[Item], ident: bytes | None) -> dict[str, Any]:
-        walk = self._walk(domain)
+    def _facts(self, domain: str, items: list[Item], ident: bytes | None, walk: Walk | None) -> dict[str, Any]:
         now = clock.now()
         found = self._router.route_cached(domain, now) or (walk.result if walk is not None else None)
         route = found if isinstance(found, Route) else None
@@ -110,8 +134,9 @@ class Explainer:
             "limits": _limits(config, site, settings),
             "ledger": self._used(site, settings, now) if site else None,
             "lane": self._lane(site, now),
-            "suspensions": self._bars(domain, site, ident, now),
-            "queued": self._queued(items, now),
+            "suspensions": self._bars(domain, site, ident, items, now),
+            "queued": self._queued(items, site, now),
+            "ending": self._ending(),
         }
         if ident is not None and items:
             state = self._store.state(ident)
@@ -121,23 +146,30 @@ class Explainer:
 
     # -- where to ---------------------------------------------------------------------------------------------------
 
-    def _walk(self, domain: str) -> Walk | None:
-        """The way to a domain as DNS has it, mostly from the cache; None where it does not answer soon."""
+    def _walks(self, domains: list[str]) -> list[Walk | None]:
+        """The ways to domains as DNS has them, mostly from the cache; None where it does not answer soon. All are asked
+        side by side: the answer has the same time whatever their number."""
+        found: dict[str, Walk] = {}
+        left = len(domains)
         done = tasks.Parking()
 
-        def ask() -> None:
+        def ask(domain: str) -> None:
+            nonlocal left
             try:
-                done.wake(self._router.explain(domain))
+                found[domain] = self._router.explain(domain)
             except Exception as error:
                 tasks.on_crash("Explainer.walk", error)
-                done.wake(None)
+            finally:
+                left -= 1
+                if not left:
+                    done.wake()
 
-        tasks.spawn(ask)
-        try:
-            walk: Walk | None = done.wait(DNS_PATIENCE)
-        except PeerTimeout:
-            return None
-        return walk
+        for domain in domains:
+            tasks.spawn(ask, domain)
+        if left:
+            with contextlib.suppress(PeerTimeout):
+                done.wait(DNS_PATIENCE)
+        return [found.get(domain) for domain in domains]
 
     # -- limits and lanes ---------------------------------------------------------------------------------------------
 
@@ -153,10 +185,15 @@ class Explainer:
         if lane is None:
             return None
         window = lane.window
+        working, waits = lane.runners - len(lane.parked), len(self._unconnected(site))
+        in_line = self._in_line(site)
         closed = max(0.0, window.closed_at + CLOSED - now) if window.full else 0.0
         return {
             "ready": lane.ready,
-            "sending": lane.runners - len(lane.parked),
+            "working": working,
+            "sending": max(0, working - waits),
+            "connecting": max(0, waits - in_line),
+            "in_line": in_line,
             "parked": len(lane.parked),
             "suspended_seconds": round(max(0.0, lane.suspended_until - now), 1),
             "why": lane.why,
@@ -170,12 +207,18 @@ class Explainer:
             "last": [{"seconds_ago": round(now - at, 1), "reply": text} for at, text in lane.last],
         }
 
-    def _bars(self, domain: str, site: str, ident: bytes | None, now: float) -> list[dict[str, Any]]:
+    def _bars(self, domain: str, site: str, ident: bytes | None, items: list[Item], now: float) -> list[dict[str, Any]]:
+        """Those before all mail to the domain, then those before some of it, as its first suspended messages show."""
         bars = self._scheduler.bars
         if bars is None:
             return []
         if ident is None:
             found = bars.find_by_name(domain, site)
+            stopped = (item for item in items if views.place_of(item) == "suspended")
+            for item in itertools.islice(stopped, SAMPLE):
+                one = bars.find(item.ident, domain, site)
+                if one is not None and one not in found:
+                    found.append(one)
         else:
             one = bars.find(ident, domain, site)
             found = [one] if one is not None else []
@@ -202,19 +245,24 @@ class Explainer:
                 began = clock.now()
         return found
 
-    def _queued(self, items: list[Item], now: float) -> dict[str, Any]:
+    def _queued(self, items: list[Item], site: str, now: float) -> dict[str, Any]:
+        unconnected = {id(item) for item in self._unconnected(site)}
         places: dict[str, int] = {}
         for item in items:
             name = views.place_of(item)
             places[name] = places.get(name, 0) + 1
-        waiting = [item for item in items if item.place is Place.WAITING]
+        waiting = [item for item in items if item.place is Place.WAITING]  # who is suspended waits for something else
+        waiting = [item for item in waiting if views.place_of(item) == "waiting"] or waiting
         soonest = min(waiting, key=lambda item: item.due, default=None)
+        is_due = any(item.place is not Place.HELD for item in items)
         oldest = min((item.ident for item in items), default=None)
         told: dict[str, Any] = {
             "items": len(items),
             "places": places,
+            "unconnected": sum(id(item) in unconnected for item in items) if unconnected else 0,
             "attempts": max((item.attempts for item in items), default=0),
-            "next_seconds": round(max(0.0, soonest.due - now), 1) if soonest is not None else (0.0 if items else None),
+            "next_seconds": round(max(0.0, soonest.due - now), 1) if soonest is not None else (0.0 if is_due else None),
+            "next_is_expiry": soonest is not None and soonest.due >= soonest.expires,
             "expires_seconds": round(min((item.expires for item in items), default=now) - now, 1) if items else None,
             "oldest": to_text(oldest) if oldest is not None else "",
             "oldest_seconds": round(max(0.0, clock.wall() - born(oldest)), 1) if oldest is not None else 0.0,

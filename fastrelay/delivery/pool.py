@@ -216,6 +216,10 @@ class Pool:
         """Runners of this worker wait for a connection to the site."""
         return site in self._waiting
 
+    def in_line(self, site: str) -> int:
+        """How many of this worker wait for a connection to the site."""
+        return len(self._waiting.get(site, ()))
+
     def is_wanted_elsewhere(self, connection: Connection) -> bool:
         """Another worker waits for this place."""
         return self._ledger.wanted(connection.key)

@@ -160,6 +160,14 @@ class Runners:
             if runner.task:
                 tasks.kill(runner.task)
 
+    def unconnected(self, site: str) -> list[Item]:
+        """Items of a site that are in hand and not being sent yet: they wait for a route or a connection."""
+        return [
+            runner.item
+            for runner in self._all
+            if runner.item is not None and runner.lane.site == site and not self._is_sending(runner.hands)
+        ]
+
     def statistics(self) -> dict[str, int]:
         """Runners, those parked among them, and lanes in line for one."""
         return {

@@ -45,9 +45,11 @@ ONE: dict[str, Any] = {
     "suspensions": [{"kind": "site", "name": "big", "seconds": None, "reason": "r"}],
     "queued": {
         "items": 9,
-        "places": {"ready": 8, "waiting": 1},
+        "places": {"ready": 5, "waiting": 1, "running": 3},
+        "unconnected": 1,
         "attempts": 2,
         "next_seconds": 30.0,
+        "next_is_expiry": False,
         "expires_seconds": 1.0,
         "oldest": "",
         "oldest_seconds": 90.0,

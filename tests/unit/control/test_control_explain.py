@@ -18,6 +18,7 @@ from fastrelay.mail.state import State, Waiting
 from fastrelay.routing.walk import Walk
 from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.bars import Bar, Bars
+from fastrelay.schedule.item import Item
 from fastrelay.schedule.scheduler import Scheduler
 
 IDS = IdentSource()
@@ -41,7 +42,12 @@ class House:
             late=lambda item: None,
         )
         self.explain: Callable[[str], Walk] = lambda domain: Walk(domain, self.known[domain])
-        self.explainer = Explainer(self.s, self, self, self, lambda: CONFIG, rest=lambda seconds: None)
+        self.unconnected: list[Item] = []
+        self.line = 0
+        self.explainer = Explainer(
+            self.s, self, self, self, lambda: CONFIG,
+            unconnected=lambda site: self.unconnected, in_line=lambda site: self.line, rest=lambda seconds: None,
+        )  # fmt: skip
 
     def unrouted(self, domain: str) -> None:
         found = self.known.get(domain)
@@ -131,6 +137,64 @@ def test_a_suspension_is_named(house: House) -> None:
     assert facts["queued"]["places"] == {"suspended": 1}
     assert facts["suspensions"] == [{"kind": "domain", "name": "a.test", "seconds": None, "reason": "moving"}]
     assert house.explainer.domain("a.test")["suspensions"] == facts["suspensions"]
+
+
+def test_a_domain_of_which_a_sender_is_suspended_names_him(house: House) -> None:
+    """What waits before such a bar is looked at next when it expires: that is not its next attempt."""
+    house.known["a.test"] = a_route("a.test")
+    for _ in range(3):
+        house.add()
+    house.s.bar(Bars([Bar("sender", "s@x.test", math.inf, "he asked")], house.envelope, clock.now))
+    facts = house.explainer.domain("a.test")
+    assert [bar["name"] for bar in facts["suspensions"]] == ["s@x.test"]
+    assert "sender s@x.test is suspended until it is resumed: he asked" in facts["why"]
+    house.s.bar(None)
+    soon = house.add(due=clock.wall() + 300)
+    house.s.bar(Bars([Bar("sender", "s@x.test", math.inf, "he asked")], house.envelope, clock.now))
+    facts = house.explainer.domain("a.test")
+    assert facts["queued"]["places"] == {"suspended": 3, "waiting": 1}
+    assert facts["queued"]["next_seconds"] == pytest.approx(300, abs=5)
+    assert "next attempt is in 5 min; 3 of its 4 messages are suspended" in facts["why"], soon
+
+
+def test_a_message_in_hand_is_delivered_once_it_has_a_connection(house: House) -> None:
+    house.known["a.test"] = a_route("a.test")
+    idents = [house.add() for _ in range(3)]
+    lane = house.s.lane("big")
+    item = house.s.next(lane, clock.now())
+    assert item is not None
+    house.unconnected, house.line = [item], 1
+    (facts,) = house.explainer.message(idents[0])
+    assert facts["queued"]["unconnected"] == 1 and facts["lane"]["in_line"] == 1
+    assert facts["why"].startswith("waiting because the next connection to big may begin in 1.5 s")
+    house.line = 0
+    (facts,) = house.explainer.message(idents[0])
+    assert facts["why"].startswith("waiting because the connection to big is being made")
+    house.unconnected = []
+    (facts,) = house.explainer.message(idents[0])
+    assert facts["why"] == "being delivered this moment"
+
+
+def test_the_name_servers_are_asked_for_all_domains_of_a_message_at_once(house: House) -> None:
+    """Whoever asks waits two seconds for a worker, whatever the number of domains."""
+    all_asked = tasks.Event()
+    asked: list[str] = []
+
+    def wait(domain: str) -> Walk:
+        asked.append(domain)
+        if len(asked) == 3:
+            all_asked.set()
+        all_asked.wait(10.0)
+        return Walk(domain, house.known[domain])
+
+    house.explain = wait
+    house.known |= {name: a_route(name) for name in ("a.test", "b.test", "c.test")}
+    ident = house.add("a.test")
+    for name in ("b.test", "c.test"):
+        house.s.add(ident, name, (0,), expires=clock.wall() + 9999)
+    facts = house.explainer.message(ident)
+    assert sorted(one["domain"] for one in facts) == ["a.test", "b.test", "c.test"] == sorted(asked)
+    assert all(one["dns"] == [] for one in facts)
 
 
 def test_no_route_is_told_with_its_reason(house: House) -> None:
