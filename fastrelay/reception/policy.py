@@ -76,7 +76,8 @@ def in_networks(texts: Sequence[str]) -> Callable[[str], bool]:
 
 class Policy:
     """The rules of one listener. total: what all its connections count against, on this machine. may_relay(client):
-    may its mail go on to anywhere? trusts(client): is it offered XCLIENT, by the trusted_terms? None: nobody is.
+    may its mail go on to anywhere? trusts(client): is it offered XCLIENT, by the trusted_terms? None: nobody is. These
+    and `terms` are for strangers; where there are aliases, terms_for tells the others of them.
     proxied: connections begin with the PROXY protocol, from those that may_introduce.
     """
 
@@ -84,6 +85,7 @@ class Policy:
         "_every_client",
         "_looks_up",
         "_per_client",
+        "_told_of_aliases",
         "aliases",
         "block_seconds",
         "calm",
@@ -111,7 +113,6 @@ class Policy:
             max_recipients=listener.max_recipients,
             mend=listener.bare_newlines == "normalise",
             remove_bcc=listener.remove_bcc,
-            aliases=bool(listener.aliases),
             tls=listener.tls,
             auth=listener.auth,
             auth_plaintext=listener.auth_plaintext,
@@ -119,7 +120,13 @@ class Policy:
         self.terms = terms()
         self.aliases = dict(listener.aliases)
         self.trusts = in_networks(listener.xclient_from) if listener.xclient_from else None
-        self.trusted_terms = self.terms if self.trusts is None else terms(extensions=BASIC | {Extension.XCLIENT})
+        trusted = BASIC | {Extension.XCLIENT}
+        self.trusted_terms = self.terms if self.trusts is None else terms(extensions=trusted)
+        self._told_of_aliases = (
+            (terms(aliases=True), terms(aliases=True, extensions=trusted))
+            if self.aliases
+            else (self.terms, self.trusted_terms)
+        )
         self.calm = stress.calm(listener.command_timeout, tarpit_seconds)
         self.strained = stress.strained(listener.command_timeout)
         self.block_seconds = listener.data_timeout
@@ -134,6 +141,12 @@ class Policy:
         self.may_relay = lru_cache(_REMEMBERED)(in_networks(listener.relay_from))
         self.proxied = listener.proxy_protocol
         self.may_introduce = lru_cache(_REMEMBERED)(in_networks(listener.proxy_from))
+
+    def terms_for(self, *, trusted: bool, entitled: bool) -> Terms:
+        """What is offered to a client. trusted: XCLIENT too; entitled: it may send to aliases, and ask about them."""
+        if entitled:
+            return self._told_of_aliases[trusted]
+        return self.trusted_terms if trusted else self.terms
 
     def looks_up(self, client: str, may_relay: bool) -> bool:
         """Is the name of this client asked for?"""

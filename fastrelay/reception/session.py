@@ -44,6 +44,7 @@ from fastrelay.smtp.events import (
     StartTls,
     XClient,
 )
+from fastrelay.smtp.extensions import Extension
 from fastrelay.smtp.phases import SERVER_CLOSING_SECONDS, SERVER_TLS_SECONDS, State
 from fastrelay.smtp.sasl.scram import Verifier
 from fastrelay.smtp.server import Server
@@ -91,6 +92,8 @@ class Session:
         terms = policy.trusted_terms if trusted else policy.terms
         self._machine = Server(terms, tls=policy.implicit_tls and desk.tls is not None)
         self._machine.max_errors = desk.temper.max_errors
+        if policy.aliases:
+            self._entitle()
         self._record = Record(desk, self._machine, self._identity, stream, ident)
         self._head = b""  # of the Received field, the same for all messages until the next EHLO
         self._began = 0.0  # monotonic, of the content on its way; 0.0: no read was for it alone
@@ -146,6 +149,7 @@ class Session:
         certificates = self._desk.tls
         if self._machine.tls and certificates is not None:
             self._shake_hands(certificates, first=True)
+            self._entitle()
         self._machine.greet()
 
     def _shake_hands(self, certificates: Certificates, *, first: bool) -> None:
@@ -244,6 +248,14 @@ class Session:
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
+    def _entitle(self) -> None:
+        """What is offered follows what the client may do: aliases are told to those alone that may send to them, and
+        EXPN is listed for nobody else (RFC 5321 4.2.4)."""
+        policy, machine = self._desk.policy, self._machine
+        if policy.aliases:
+            may = self._identity.relays and (bool(machine.user) or not machine.terms.needs_auth)
+            machine.terms = policy.terms_for(trusted=Extension.XCLIENT in machine.terms.offered, entitled=may)
+
     def _mail(self, event: Mail) -> None:
         desk = self._desk
         self._began = 0.0
@@ -287,8 +299,7 @@ class Session:
         elif isinstance(event, Refused):
             self._record.refused(event.reply, event.command)
         elif isinstance(event, Expand):
-            known = self._identity.relays
-            self._machine.expansion(self._desk.policy.alias(event.name) if known else (), known=known)
+            self._machine.expansion(self._desk.policy.alias(event.name))
         elif isinstance(event, StartTls):
             self._start_tls()
         elif isinstance(event, AuthLookup | AuthClaim):
@@ -296,6 +307,7 @@ class Session:
         elif isinstance(event, XClient):
             self._head = b""
             self._identity.become(event)
+            self._entitle()
 
     def _log_in(self, event: AuthLookup | AuthClaim) -> None:
         """May wait: for the derivation, and behind a failure. Nothing of a password is ever written anywhere."""
@@ -316,6 +328,7 @@ class Session:
             desk.counts.logins_ok += 1
             machine.auth_ok()
             self._identity.logged_in()
+            self._entitle()
             self._head = b""
         else:
             desk.counts.logins_failed += 1
@@ -336,6 +349,7 @@ class Session:
             self._identity.logged_out()
         self._shake_hands(certificates, first=False)
         machine.tls_started()
+        self._entitle()
 
     # -- content --------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ class Extension(enum.Enum):
     DSN = "DSN"  # RFC 3461
     SMTPUTF8 = "SMTPUTF8"  # RFC 6531
     LIMITS = "LIMITS"  # RFC 9422: RCPTMAX; we have no MAILMAX, a connection may bring as many messages as it likes
+    HELP = "HELP"  # RFC 5321 4.1.1.1: commands that 4.5.1 does not require stand in the EHLO reply
+    EXPN = "EXPN"  # RFC 5321 3.5.2: where it is supported, and nowhere else (4.2.4)
     STARTTLS = "STARTTLS"  # RFC 3207
     AUTH = "AUTH"  # RFC 4954
     XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"  # Postfix XCLIENT_README: to trusted peers
@@ -36,6 +38,7 @@ BASIC = frozenset(
         Extension.DSN,
         Extension.SMTPUTF8,
         Extension.LIMITS,
+        Extension.HELP,
     },
 )
 
@@ -52,6 +55,7 @@ RCPT_PARAMETERS: dict[str, Extension] = {"NOTIFY": Extension.DSN, "ORCPT": Exten
 
 ALWAYS = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
 VERBS: dict[Extension, str] = {  # what each adds to the commands
+    Extension.EXPN: "EXPN",
     Extension.CHUNKING: "BDAT",
     Extension.STARTTLS: "STARTTLS",
     Extension.AUTH: "AUTH",
@@ -59,11 +63,10 @@ VERBS: dict[Extension, str] = {  # what each adds to the commands
 }
 
 
-def vocabulary(offered: Iterable[Extension], *, aliases: bool) -> str:
+def vocabulary(offered: Iterable[Extension]) -> str:
     """The commands there are, for HELP."""
     known = frozenset(offered)
-    extra = [verb for extension, verb in VERBS.items() if extension in known]
-    return " ".join((ALWAYS, *(["EXPN"] if aliases else []), *extra))
+    return " ".join((ALWAYS, *(verb for extension, verb in VERBS.items() if extension in known)))
 
 
 def keywords(offered: Iterable[Extension], max_size: int, max_recipients: int) -> list[str]:

@@ -180,14 +180,12 @@ class Server(Dialogue):
             recipients[mailbox] = one if before is None else joined(before, one)
         self.out.append(words.RCPT_OK)
 
-    def expansion(self, addresses: Sequence[str], *, known: bool) -> None:
-        """What the name stands for. known False: the client is none of ours, and learns nothing."""
+    def expansion(self, addresses: Sequence[str]) -> None:
+        """What the name stands for; nothing where it is no alias."""
         asked = self._answered(Expand)
         if asked.verify:
             name = self.terms.whole(asked.name)
-            self.out.append(reply(250, "2.1.5", f"<{name}>").to_wire() if known and addresses else words.VRFY)
-        elif not known:
-            self.error(words.NOT_HERE)
+            self.out.append(reply(250, "2.1.5", f"<{name}>").to_wire() if addresses else words.VRFY)
         elif not addresses:
             self.error(words.NO_ALIAS)
         else:

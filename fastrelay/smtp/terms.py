@@ -15,9 +15,9 @@ MAX_JUNK = 100  # commands that lead to no mail (NOOP, RSET, EHLO, VRFY, HELP): 
 class Terms:
     """hostname: how the server calls itself. max_size: octets of content, also announced. max_recipients: accepted per
     message, at least 100, also announced (RFC 5321 4.5.3.1.8). mend: bare CR and LF are replaced instead of refused.
-    remove_bcc: bcc.py. aliases: EXPN and VRFY ask the owner. tls: what is offered in plaintext ("none", "starttls"), or
-    demanded ("required"); "implicit" needs no offer. auth: may a client log in ("optional"), must it ("required"); only
-    inside TLS unless auth_plaintext. guarded: something has to come before MAIL.
+    remove_bcc: bcc.py. aliases: EXPN is offered; it and VRFY ask the owner. tls: what is offered in plaintext ("none",
+    "starttls"), or demanded ("required"); "implicit" needs no offer. auth: may a client log in ("optional"), must it
+    ("required"); only inside TLS unless auth_plaintext. guarded: something has to come before MAIL.
     """
 
     __slots__ = (
@@ -70,6 +70,8 @@ class Terms:
         self.auth: tuple[str, ...] = sasl.OFFERED if auth != "none" else ()
         self.auth_plaintext = auth_plaintext
         plain = extensions - {Extension.STARTTLS, Extension.AUTH}
+        if aliases:
+            plain |= {Extension.EXPN}
         self.offered_tls = plain | {Extension.AUTH} if self.auth else plain
         self.offered = self.offered_tls if auth_plaintext else plain
         if tls in ("starttls", "required"):
@@ -78,8 +80,8 @@ class Terms:
         self.helo = reply(250, "", hostname).to_wire()
         self.ehlo = reply(250, "", hostname, *keywords(self.offered, max_size, max_recipients)).to_wire()
         self.ehlo_tls = reply(250, "", hostname, *keywords(self.offered_tls, max_size, max_recipients)).to_wire()
-        self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered, aliases=aliases)}").to_wire()
-        self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls, aliases=aliases)}").to_wire()
+        self.help = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered)}").to_wire()
+        self.help_tls = reply(214, "2.0.0", f"Commands: {vocabulary(self.offered_tls)}").to_wire()
         self.too_large: Reply = reply(552, "5.3.4", f"Message larger than {max_size} octets")
         self.too_many_errors: Reply = reply(421, "4.7.0", f"{hostname} Too many errors, closing")
 

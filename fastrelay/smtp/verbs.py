@@ -145,24 +145,17 @@ def _help(dialogue: Dialogue, argument: bytes) -> Event | None:
 def _vrfy(dialogue: Dialogue, argument: bytes) -> Event | None:
     if dialogue.terms.needs_tls and not dialogue.tls:
         return dialogue.error(words.NEEDS_TLS)
-    if argument and dialogue.terms.aliases and not _is_stranger(dialogue):
+    if argument and dialogue.terms.aliases:
         return _expand(dialogue, argument, verify=True)
     return dialogue.said(words.VRFY) if argument else dialogue.error(words.ARGUMENT_DUE)
 
 
 def _expn(dialogue: Dialogue, argument: bytes) -> Event | None:
-    if not dialogue.terms.aliases:
-        return _not_here(dialogue, argument)
     if dialogue.terms.needs_tls and not dialogue.tls:
         return dialogue.error(words.NEEDS_TLS)
-    if _is_stranger(dialogue):
+    if not dialogue.terms.aliases:
         return _not_here(dialogue, argument)
     return _expand(dialogue, argument, verify=False) if argument else dialogue.error(words.ARGUMENT_DUE)
-
-
-def _is_stranger(dialogue: Dialogue) -> bool:
-    """Until its login, where one has to come first: the owner does not know of that, and would tell relay_from."""
-    return dialogue.terms.needs_auth and not dialogue.user
 
 
 def _expand(dialogue: Dialogue, argument: bytes, *, verify: bool) -> Event | None:

@@ -33,6 +33,7 @@ WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH XCLIENT TURN ETRN".split())
 OFFER = (  # walk.txt alone spells it out
     "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8", "LIMITS RCPTMAX=*",
+    "HELP",
 )  # fmt: skip
 _PATH = re.compile(r"<(.*?)>(?= <|$)")
 _MANY = re.compile(r"\{(.)\*(\d+)\}")
