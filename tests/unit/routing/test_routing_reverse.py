@@ -125,6 +125,13 @@ def test_a_claim_in_helo_is_true_where_the_name_leads_to_the_client(name: str, c
     assert claim(Canned(table), name, client) == found  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["1.2.3.4", "1.2.3.4.", "mail.example.10", "1234"])
+def test_what_ends_in_a_number_is_no_name_and_not_asked_for(name: str) -> None:
+    resolver = Canned({}, broken=True)
+    assert claim(resolver, name, "1.2.3.4") == "fail"  # type: ignore[arg-type]
+    assert not resolver.asked
+
+
 def test_a_claim_nobody_can_look_up_is_neither_true_nor_false() -> None:
     assert claim(Canned({}, broken=True), "mail.client.example", "1.2.3.4") == "temperror"  # type: ignore[arg-type]
     assert claim(Canned({}, broken=True), "[1.2.3.4]", "1.2.3.4") == "pass"  # type: ignore[arg-type]
