@@ -19,6 +19,7 @@ from fastrelay.cli import columns, exits
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, load
 from fastrelay.errors import MisuseError
+from fastrelay.mail.headers import received_count
 from fastrelay.trail.fields import Unreadable, received_fields
 from fastrelay.trail.hop import Party
 from fastrelay.trail.judge import Judged, Trail, Verdict, judge
@@ -57,17 +58,19 @@ def received(
         lookup = _lookup(config, servers, stack) if dns else None
         for name, head in _messages(files or ("-",), stack):
             try:
-                trail = judge(received_fields(head), known=known, lookup=lookup, now=time.time())
+                fields = received_fields(head)
+                trail = judge(fields, known=known, lookup=lookup, now=time.time())
             except Unreadable as error:
                 print(f"fastrelay received: {columns.clean(name)}: {error}", file=sys.stderr)
                 code = exits.DATA
                 continue
+            left_out = max(0, received_count(head) - len(fields))
             if trail.suspicious and code == exits.OK:
                 code = exits.SUSPICIOUS
             if as_json:
-                print(msgspec.json.encode(plain(name, trail)).decode())
+                print(msgspec.json.encode(plain(name, trail, left_out)).decode())
             else:
-                print("\n".join(drawn(name, trail)), flush=True)
+                print("\n".join(drawn(name, trail, left_out)), flush=True)
     return code
 
 
@@ -104,12 +107,13 @@ def _opened(name: str) -> BinaryIO:
 # -- drawn for people -------------------------------------------------------------------------------------------------
 
 
-def drawn(name: str, trail: Trail) -> list[str]:
-    """The verdict, the table, and below each hop what was found there."""
+def drawn(name: str, trail: Trail, left_out: int = 0) -> list[str]:
+    """The verdict, the table, and below each hop what was found there. left_out: older hops not looked at."""
     word = "suspicious" if trail.suspicious else "consistent"
     count = len(trail.hops)
+    older = f" ({left_out} older one{'s' if left_out > 1 else ''} left out)" if left_out else ""
     title = (
-        f"{columns.clean(name)}: {word}, score {trail.score:g}; {count} hop{'s' if count > 1 else ''}, "
+        f"{columns.clean(name)}: {word}, score {trail.score:g}; {count} hop{'s' if count > 1 else ''}{older}, "
         f"last trustworthy: {trail.last_trusted}"
     )
     before: float | None = None
@@ -155,13 +159,14 @@ def _gap(seconds: float) -> str:
 # -- plain for scripts ------------------------------------------------------------------------------------------------
 
 
-def plain(name: str, trail: Trail) -> dict[str, Any]:
-    """The trail as JSON, oldest hop first; times in seconds since the epoch."""
+def plain(name: str, trail: Trail, left_out: int = 0) -> dict[str, Any]:
+    """The trail as JSON, oldest hop first; times in seconds since the epoch. left_out: still older hops."""
     return {
         "message": name,
         "verdict": "suspicious" if trail.suspicious else "consistent",
         "score": trail.score,
         "last_trusted": trail.last_trusted,
+        "left_out": left_out,
         "hops": [_plain_hop(one) for one in trail.hops],
     }
 

@@ -43,7 +43,7 @@ def claim(resolver: Resolver, name: str, client: str) -> Literal["pass", "fail",
         host = grammar.domain(name.rstrip(".").lower().encode("ascii"))
     except (grammar.Malformed, UnicodeEncodeError):
         return "fail"
-    if host.rpartition(".")[2].isdigit():  # an address without its brackets; no top-level domain is a number (RFC 3696 2)
+    if host.rpartition(".")[2].isdigit():  # an address without brackets; no top-level domain is a number (RFC 3696 2)
         return "fail"
     (answer,) = resolver.query_all([(host, "A" if address.version == 4 else "AAAA")])
     if leads_to(answer, address):

@@ -66,6 +66,17 @@ def test_json_is_a_line_for_each_message(capsys: pytest.CaptureFixture[str]) -> 
     assert newest["findings"][0]["check"] == "broken joint" and newest["findings"][0]["weight"] == 1.0
 
 
+def test_a_chain_that_is_cut_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "Received: from h{}.example.net by h{}.example.net; Wed, 25 Nov 2026 12:00:00 +0000\r\n"
+    chain = "".join(line.format(n, n + 1) for n in range(200, 0, -1)).encode()
+    assert run(chain) == 0
+    assert capsys.readouterr().out.startswith("mail.eml: consistent, score 0; 120 hops (80 older ones left out), last")
+    assert run(chain, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == 80
+    assert run(HONEST, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == 0
+
+
 def test_a_mailbox_counts_its_messages(capsys: pytest.CaptureFixture[str]) -> None:
     box = b"From a Mon\n" + HONEST + b"\nFrom b Tue\n" + FORGED + b"\nFrom c Wed\n" + HONEST
     assert run(box, "--json") == 1
