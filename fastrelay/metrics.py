@@ -200,7 +200,8 @@ class Metric(NamedTuple):
     """One row of the table.
 
     name: without PREFIX. fields: (label values, attribute of Counts) for each child; for site and reason labels the
-    children come as they are counted, and `source` names the attribute. mode: how a gauge of several processes is one.
+    children come as they are counted (that of OTHER sites at once), and `source` names the attribute. mode: how a gauge
+    of several processes is one.
     """
 
     name: str
@@ -363,7 +364,9 @@ class Exporter:
                         self._add(metric, (word,), _entry(counts.throttled, word))
             elif metric.source:
                 for site, row in counts.sites.items():
-                    if getattr(row, metric.source) and (metric.name, (site,)) not in self._known:
+                    # OTHER is there from the start: rules compare these counters, and none compares with what is not
+                    counted = site == OTHER or getattr(row, metric.source)
+                    if counted and (metric.name, (site,)) not in self._known:
                         self._add(metric, (site,), _attribute(row, metric.source))
         for child in self._children:
             child.flush()

@@ -113,6 +113,15 @@ def test_two_processes_are_one_in_a_scrape(directory: Path) -> None:
     assert [value for (name, _), value in seen.items() if name == "fastrelay_build_info"] == [1]
 
 
+def test_each_counter_of_sites_is_there_before_anything_is_counted(directory: Path) -> None:
+    """An alert on "more deferred than delivered" has to see the delivered ones of a relay that delivers nothing."""
+    metrics.Exporter(metrics.Counts(("google",)), 0)
+    seen = scrape(directory)
+    assert {name: value for (name, labels), value in seen.items() if "site" in dict(labels)} == {
+        f"fastrelay_messages_{what}_total": 0 for what in ("delivered", "deferred", "bounced", "expired")
+    }
+
+
 def test_a_slot_that_comes_back_goes_on_counting(directory: Path) -> None:
     for _ in range(3):
         counts = metrics.Counts()
