@@ -28,7 +28,7 @@ COMPILE = os.environ.get("FASTRELAY_COMPILE", "") not in ("", "0")
 HOT = (
     *(f"fastrelay/{room}/*.py" for room in ("smtp", "reception", "spool", "schedule", "delivery", "settlement")),
     *(f"fastrelay/runtime/{name}.py" for name in ("clock", "crowd", "line_writer", "stream", "tasks")),
-    *(f"fastrelay/process/{name}.py" for name in ("balance", "heartbeat", "ledger", "limit", "rows")),
+    *(f"fastrelay/process/{name}.py" for name in ("balance", "buckets", "heartbeat", "ledger", "limit", "rows")),
     *(f"fastrelay/{name}.py" for name in ("errands", "eventlog", "intake", "relay")),
 )
 # not compiled: what defines a msgspec.Struct (mypyc passes over the options of the class statement), and the seam to
@@ -56,6 +56,15 @@ def compiled() -> list[Extension]:
     return mypycify(["--explicit-package-bases", *modules], opt_level="3", debug_level="1", multi_file=True)
 
 
+def pages() -> list[tuple[str, list[str]]]:
+    """What an operator reads and copies, for share/doc/fastrelay of the environment: as here, so that links hold."""
+    paths = [*HERE.glob("*.md"), *HERE.glob("docs/*.md"), *HERE.glob("deploy/*/*")]
+    found: dict[str, list[str]] = {}
+    for path in sorted(path.relative_to(HERE) for path in paths if path.is_file()):
+        found.setdefault(str("share/doc/fastrelay" / path.parent), []).append(str(path))
+    return list(found.items())
+
+
 setup(
     name="fastrelay",
     version=VERSION.group(1),
@@ -65,10 +74,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["fastrelay", "fastrelay.*"]),
     package_data={"fastrelay": ["py.typed"]},
+    data_files=pages(),
     install_requires=REQUIRES,
     ext_modules=compiled(),
     extras_require={
-        "compile": ["mypy>=1.11", "types-cachetools", "setuptools>=65"],
+        # from 70.1 on setuptools makes wheels by itself; what a venv of Python 3.11 comes with cannot
+        "compile": ["mypy>=1.11", "types-cachetools", "setuptools>=70.1"],
         "dev": [
             "pytest>=8",
             "hypothesis>=6.100",
