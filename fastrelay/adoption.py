@@ -1,8 +1,9 @@
 """Slots without an owner: whose mail nobody would try, until a worker takes them over.
 
 A slot is ripe once it has been seen unowned for ADOPT_AFTER seconds: one whose worker is about to be respawned is left
-alone. The looking is done in a native thread: a spool on a slow disk must not stop a worker. One is taken at a time,
-and only where `may_adopt` says so (the least loaded worker). Its mail enters the schedule as that of our own slot does.
+alone. One whose worker was ended for good (an upgrade, fewer workers) is ripe at once. The looking is done in a native
+thread: a spool on a slow disk must not stop a worker. One is taken at a time, and only where `may_adopt` says so (the
+least loaded worker). Its mail enters the schedule as that of our own slot does.
 
 An error before the slot was renamed into ours leaves it to be tried again. After that, its mail is safe here, but not
 all of it is known: `lost(why)` is called, and a new life reads it anew.
@@ -26,11 +27,12 @@ class Store(Protocol):
 
 
 class Adoption:
-    """One per worker. recovered(entry): schedules it (intake.py). say(level, text): a line for a person. away: calls a
-    function that may block where that stops nobody."""
+    """One per worker. recovered(entry): schedules it (intake.py). say(level, text): a line for a person. is_left(slot):
+    its worker does not come back. away: calls a function that may block where that stops nobody."""
 
     __slots__ = (
         "_away",
+        "_is_left",
         "_looking",
         "_lost",
         "_may_adopt",
@@ -52,10 +54,12 @@ class Adoption:
         may_adopt: Callable[[], bool],
         lost: Callable[[str], None],
         say: Callable[[str, str], None],
+        is_left: Callable[[int], bool] = lambda slot: False,
         unowned_in: Callable[[Path], Iterable[Path]] = slots.unowned,
         away: Callable[..., Any] = tasks.in_thread_to_end,
     ) -> None:
         self._away = away
+        self._is_left = is_left
         self._looking = False
         self._spool = spool
         self._store = store
@@ -81,11 +85,15 @@ class Adoption:
         finally:
             self._looking = False
         self._unowned = {path: self._unowned.get(path, now) for path in found}
-        ripe = next((path for path, since in self._unowned.items() if now - since >= ADOPT_AFTER), None)
+        ripe = next((path for path, since in self._unowned.items() if self._is_ripe(path, now - since)), None)
         if ripe is not None and not self.under_way and self._may_adopt():
             del self._unowned[ripe]
             self.under_way = True
             tasks.spawn(self._adopt, ripe)
+
+    def _is_ripe(self, path: Path, seconds: float) -> bool:
+        number = slots.slot_number(path.name)
+        return seconds >= ADOPT_AFTER or (number is not None and self._is_left(number))
 
     def _adopt(self, path: Path) -> None:
         try:

@@ -151,6 +151,7 @@ class Worker:
             may_adopt=self._is_least_loaded,
             lost=self._start_over,
             say=self.log.say,
+            is_left=seat.page.is_left,
         )
         self.pulse = Pulse(self.counts, self.scheduler.lanes)
         self.suspending = Suspending(

@@ -34,6 +34,7 @@ class Slots(Protocol):
 
     def slots(self) -> list[int]: ...
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]: ...
+    def whys(self, slots: list[int]) -> dict[int, str]: ...
 
 
 class Stops(Protocol):
@@ -144,15 +145,8 @@ class Api:
         workers: list[dict[str, Any]] = [{**worker, **rooms.pop(worker["slot"], {})} for worker in self._workers()]
         workers += [{"state": "unknown", **rooms[slot]} for slot in sorted(rooms)]
         messages = sum(worker.get("messages", 0) for worker in workers)
-        return json_response(
-            {
-                "version": __version__,
-                **self._about,
-                "workers": workers,
-                "messages": messages,
-                "incomplete": sorted({*missing, *failed, *(one["slot"] for one in merge.unfinished(answers))}),
-            }
-        )
+        known = {"version": __version__, **self._about, "workers": workers, "messages": messages}
+        return json_response({**known, **self._short(answers, missing)})
 
     def _list(self, ask: Ask) -> Response:
         query = dict(ask.query)
@@ -161,12 +155,12 @@ class Api:
         share = max(-(-limit // max(len(self._slots.slots()), 1)), min(limit, FEWEST))
         wanted = {"verb": "list", "after": query.pop("after", ""), "limit": share, "select": selector(query)}
         answers, missing = self._slots.ask_all(wanted)
-        return _merged(answers, missing, merge.lists(answers, limit))
+        return self._merged(answers, missing, merge.lists(answers, limit))
 
     def _summary(self, ask: Ask) -> Response:
         wanted = {"verb": "summary", "select": selector(ask.query)}
         answers, missing = self._slots.ask_all(wanted, pages=True)
-        return _merged(answers, missing, merge.summaries(answers))
+        return self._merged(answers, missing, merge.summaries(answers))
 
     def _show(self, ask: Ask) -> Response:
         answers, missing = self._slots.ask_all({"verb": "show", "select": {"id": ask.word}})
@@ -174,17 +168,18 @@ class Api:
         if found is not None:
             return json_response({**found, "incomplete": []})  # a message is in one slot only
         if merge.errors(answers) or missing or merge.unfinished(answers):
-            return _merged(answers, missing, {"found": False})
+            return self._merged(answers, missing, {"found": False})
         return json_response({"error": f"no message {ask.word} in the queue", "code": 65, "incomplete": []}, 404)
 
     def _explain(self, ask: Ask) -> Response:
         if len(ask.query) != 1:
             raise HttpError(400, "explain one domain, or one id")
         answers, missing = self._slots.ask_all({"verb": "explain", "select": dict(ask.query)})
-        merged = merge.explanations(answers, ask.query.get("domain", ""))
-        if not merged["explained"] and not missing and not merge.errors(answers) and not merge.unfinished(answers):
+        sure = not missing and not merge.errors(answers) and not merge.unfinished(answers)
+        merged = merge.explanations(answers, ask.query.get("domain", ""), sure=sure)
+        if not merged["explained"] and sure:
             return json_response({"error": f"no message {ask.query['id']} in the queue", "code": 65}, 404)
-        return _merged(answers, missing, merged)
+        return self._merged(answers, missing, merged)
 
     def _trace(self, ask: Ask) -> Response:
         wanted = {
@@ -196,18 +191,18 @@ class Api:
         lines = [line | {"slot": answer["slot"]} for answer in answers for line in answer.get("lines", ())]
         lines.sort(key=lambda line: line["at"])
         lost = sum(answer.get("lost", 0) for answer in answers)
-        return _merged(answers, missing, {"lines": lines, "lost": lost})
+        return self._merged(answers, missing, {"lines": lines, "lost": lost})
 
     def _top(self, ask: Ask) -> Response:
         answers, missing = self._slots.ask_all({"verb": "top"})
-        return _merged(answers, missing, pulse(answers, time.time()))
+        return self._merged(answers, missing, pulse(answers, time.time()))
 
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _change(self, verb: str, ask: Ask) -> Response:
         wanted = {"verb": verb, **msgspec.to_builtins(ask.body)}
         answers, missing = self._slots.ask_all(wanted, pages=True)
-        return _merged(answers, missing, merge.changes(answers))
+        return self._merged(answers, missing, merge.changes(answers))
 
     def _suspensions(self, ask: Ask) -> Response:
         return json_response({"suspensions": self._stopped().now(time.time()), "incomplete": []})
@@ -239,7 +234,25 @@ class Api:
     def _tell_workers(self, kept: tuple[Suspension, ...], *, changed: bool) -> Response:
         """It is in the file: a worker that does not answer now reads it within a second, or when it starts."""
         answers, missing = self._slots.ask_all({"verb": "suspensions"})
-        return _merged(answers, missing, {"suspensions": kept, "changed": changed})
+        return self._merged(answers, missing, {"suspensions": kept, "changed": changed})
+
+    def _merged(self, answers: list[Answer], missing: list[int], merged: Answer) -> Response:
+        """What could be done, and where it could not; an error when no slot could."""
+        failed = merge.errors(answers)
+        senseless = next((answer for answer in failed if answer["code"] == 64), None)
+        nothing_done = not merged.get("changed")
+        if senseless is not None or (failed and len(failed) == len(answers) and not missing and nothing_done):
+            first = senseless or failed[0]
+            error = {"error": first["error"], "code": first["code"], "incomplete": missing}
+            return json_response(error, _STATUS.get(first["code"], 500))
+        return json_response({**merged, **self._short(answers, missing)})
+
+    def _short(self, answers: list[Answer], missing: list[int]) -> Answer:
+        """`incomplete`, and `errors` where it is known why."""
+        failed = [*merge.errors(answers), *merge.unfinished(answers)]
+        whys = {**self._slots.whys(missing), **{answer["slot"]: answer["error"] for answer in failed}}
+        notes = {"errors": [{"slot": slot, "error": whys[slot]} for slot in sorted(whys)]} if whys else {}
+        return {"incomplete": sorted({*missing, *whys}), **notes}
 
 
 def selector(query: dict[str, str]) -> dict[str, Any]:
@@ -265,21 +278,6 @@ def _number(text: str, key: str) -> float:
     if not 0 <= number < 1e12:
         raise HttpError(400, f"{key}={text}: not a number")
     return number
-
-
-def _merged(answers: list[Answer], missing: list[int], merged: Answer) -> Response:
-    """What could be done, and where it could not; an error when no slot could."""
-    failed = merge.errors(answers)
-    senseless = next((answer for answer in failed if answer["code"] == 64), None)
-    nothing_done = not merged.get("changed")
-    if senseless is not None or (failed and len(failed) == len(answers) and not missing and nothing_done):
-        first = senseless or failed[0]
-        error = {"error": first["error"], "code": first["code"], "incomplete": missing}
-        return json_response(error, _STATUS.get(first["code"], 500))
-    failed += merge.unfinished(answers)
-    short = sorted({*missing, *(answer["slot"] for answer in failed)})
-    notes = {"errors": [{"slot": answer["slot"], "error": answer["error"]} for answer in failed]} if failed else {}
-    return json_response({**merged, "incomplete": short, **notes})
 
 
 # -- the table ------------------------------------------------------------------------------------------------------

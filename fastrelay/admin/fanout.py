@@ -12,6 +12,7 @@ from pathlib import Path
 from fastrelay.admin.merge import Answer
 from fastrelay.admin.pages import Page
 from fastrelay.errors import MachineShort, PeerClosed, PeerError
+from fastrelay.process.heartbeat import State
 from fastrelay.runtime import messages, stream, tasks
 
 AT_ONCE = 8  # requests carried out together, the others wait their turn: a worker hangs up on the 17th asker
@@ -42,6 +43,17 @@ class Fanout:
         except OSError as error:
             raise MachineShort(f"cannot look into {self._spool}: {error.strerror}") from None
         return sorted(found)
+
+    def whys(self, slots: list[int]) -> dict[int, str]:
+        """Why those of `slots` did not answer where that is no fault: mail between two workers, or one that starts."""
+        found = {}
+        for slot in slots:
+            row = self._page.row(slot)
+            if not row.pid:
+                found[slot] = "no worker has it this moment: another takes its mail over within seconds; try again"
+            elif row.state is State.STARTING:
+                found[slot] = "its worker is starting; try again"
+        return found
 
     def ask_all(self, request: Answer, *, pages: bool = False) -> tuple[list[Answer], list[int]]:
         """The answers of all slots, in slot order, and the slots that gave none or broke off in between.

@@ -65,12 +65,17 @@ def changes(answers: Iterable[Answer]) -> Answer:
     return merged
 
 
-def explanations(answers: Iterable[Answer], domain: str) -> Answer:
-    """What every slot says of a domain, or of a message, and the sentence of the one that has most of its mail."""
+def explanations(answers: Iterable[Answer], domain: str, *, sure: bool) -> Answer:
+    """What every slot says of a domain, or of a message, and the sentence of the one that has most of its mail.
+
+    sure: every slot has answered and knows all its mail.
+    """
     explained = [one | {"slot": answer["slot"]} for answer in answers for one in answer.get("explained", ())]
     most = max(explained, key=lambda one: int(one["queued"]["items"]), default=None)
     if most is None or not most["queued"]["items"]:
         why = f"nothing is queued for {domain}" if domain else "it is not in the queue"
+        if not sure:
+            why = f"not known: {why} as far as the workers answered that know all their mail"
     else:
         why = most["why"]
     return {"why": why, "explained": explained}

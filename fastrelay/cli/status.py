@@ -55,9 +55,11 @@ def page(told: dict[str, Any]) -> list[str]:
     ]
     out += columns.lines(("WORKER", "PID", "STATE", "SESSIONS", "SENDING", "QUEUED", *map(str.upper, _PLACES)), rows)
     loading = {worker["slot"] for worker in workers if worker.get("loading")}
+    whys = {error["slot"]: error["error"] for error in told.get("errors", ())}
     for slot in told.get("incomplete", ()):
-        why = "is still loading its mail: not all" if slot in loading else "did not answer: its mail"
-        out.append(f"slot-{slot:03d} {why} is{'' if slot in loading else ' not'} counted above")
+        why = whys.get(slot, "its worker did not answer")
+        counted = "not all" if slot in loading else "none"
+        out.append(f"slot-{slot:03d}: {columns.clean(why)} ({counted} of its mail is counted above)")
     return out
 
 

@@ -28,7 +28,7 @@ _CELL: Final = 16
 _FIRST_CELL: Final = 64
 _NO_IDENT: Final = bytes(_CELL)
 # fields by index of their type within a row: u32, u32, f64, u64, u32, u32
-_PID, _STATE, _SESSIONS, _LOAD = 0, 1, 6, 7
+_PID, _STATE, _SESSIONS, _LOAD, _LEFT = 0, 1, 6, 7, 8
 _BEAT, _PROGRESS = 1, 2
 
 
@@ -196,6 +196,16 @@ class Page:
         start = _start(slot)
         self._u32[start // 4 + _STATE] = State.FREE
         self._memory[start : start + _STRIDE] = bytes(_STRIDE)
+
+    def leave(self, slot: int) -> None:
+        """The same, and no process comes back to this slot: whoever adopts need not wait for one. Until it is claimed
+        again."""
+        self.wipe(slot)
+        self._u32[_start(slot) // 4 + _LEFT] = 1
+
+    def is_left(self, slot: int) -> bool:
+        """Its worker has gone for good, as `leave` said."""
+        return 0 <= slot < self.slots and self._u32[_start(slot) // 4 + _LEFT] == 1
 
     def count_restart(self) -> None:
         """One more worker ended unasked."""

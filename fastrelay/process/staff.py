@@ -217,15 +217,15 @@ class Staff:
         row = self.row(child)
         if row is not None:
             if post.kind is Kind.WORKER:
-                self._clear_slot(row.slot)
+                self._clear_slot(row.slot, for_good=not post.wanted)
             else:
                 self.page.wipe(row.slot)
         return row
 
-    def _clear_slot(self, slot: int) -> None:
+    def _clear_slot(self, slot: int, *, for_good: bool = False) -> None:
         self.ledger.clear_column(slot)
         metrics.forget_gauges(slot)
-        self.page.wipe(slot)  # last: from here on a successor may claim the slot
+        (self.page.leave if for_good else self.page.wipe)(slot)  # last: from here on a successor may claim the slot
 
     def row(self, child: Child) -> Row | None:
         """What the child says of itself, None before it claimed a row."""

@@ -102,6 +102,16 @@ def test_slots_are_those_of_the_spool_and_of_the_page(place: Place) -> None:
     assert ask(place) == ([{"slot": 0}], [2, 3, 5])
 
 
+def test_a_slot_between_two_workers_is_told_from_one_that_does_not_answer(place: Place) -> None:
+    place.page.claim(1, 0.0)
+    assert place.fanout.whys([1, 5]) == {
+        1: "its worker is starting; try again",
+        5: "no worker has it this moment: another takes its mail over within seconds; try again",
+    }
+    place.page.ready()
+    assert place.fanout.whys([1]) == {}
+
+
 def test_a_spool_that_cannot_be_read_is_no_empty_queue(place: Place) -> None:
     os.rmdir(place.spool)
     with pytest.raises(MachineShort, match="cannot look into"):

@@ -160,6 +160,7 @@ def test_a_slot_that_does_not_answer_is_named(house: Callable[..., House]) -> No
     assert told["incomplete"] == [1, 5] and told["messages"] == 5
     assert [(worker["slot"], worker["state"]) for worker in told["workers"]] == [(0, "ready"), (1, "ready")]
     status, changed = one.ask("/api/v1/queue/remove", "POST", {"select": {"all": True}})
+    assert [error["slot"] for error in changed.pop("errors")] == [5], "no worker has it; of 1 nobody knows why"
     assert (status, changed) == (200, {"changed": 5, "busy": 0, "incomplete": [1, 5]})
 
 

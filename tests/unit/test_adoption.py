@@ -16,6 +16,7 @@ class House:
 
     def __init__(self, tmp_path: Path) -> None:
         self.unowned: list[Path] = []
+        self.left: set[int] = set()
         self.may = True
         self.broken: Exception | None = None
         self.renames = True
@@ -31,6 +32,7 @@ class House:
             may_adopt=lambda: self.may,
             lost=self.lost.append,
             say=lambda level, text: self.said.append((level, text)),
+            is_left=lambda slot: slot in self.left,
             unowned_in=self.seen,
             away=lambda function, *args: function(*args),
         )
@@ -155,3 +157,11 @@ def test_an_error_after_it_ends_the_worker(house: House, monkeypatch: pytest.Mon
     house.look(110.0)
     assert house.entries == ["one"] and len(house.lost) == 1 and "after its adoption" in house.lost[0]
     assert crashes == ([broken] if isinstance(broken, KeyError) else [])
+
+
+def test_a_slot_whose_worker_was_ended_for_good_is_taken_over_at_once(house: House) -> None:
+    house.slot(2)
+    left = house.slot(3)
+    house.left = {3, 4}
+    house.look(100.0)
+    assert house.taken == [left]

@@ -26,6 +26,9 @@ class Slots:
         self.asked.append((request, pages))
         return self.answers, self.missing
 
+    def whys(self, slots: list[int]) -> dict[int, str]:
+        return {slot: "nobody has it" for slot in slots if slot == 5}
+
 
 def ask(
     path: str,
@@ -97,6 +100,9 @@ def test_an_order_that_is_none_reaches_no_slot(body: object) -> None:
 def test_missing_slots_are_named() -> None:
     status, told, _ = ask("queue", OK0, missing=(2, 5))
     assert status == 200 and told["incomplete"] == [2, 5]
+    assert told["errors"] == [{"slot": 5, "error": "nobody has it"}], "of the other it is not known why"
+    status, told, _ = ask("explain", {"slot": 0, "explained": []}, missing=(5,), query={"id": IDENT})
+    assert status == 200 and told["why"].startswith("not known: it is not in the queue as far as")
 
 
 def test_a_slot_that_is_still_loading_is_incomplete_and_says_why() -> None:
@@ -167,7 +173,7 @@ def test_status_joins_the_page_and_the_slots() -> None:
         {"slot": 1, "state": "draining"},
         {"slot": 9, "state": "unknown", "messages": 1},
     ]
-    assert told["incomplete"] == [1, 4]
+    assert told["incomplete"] == [1, 4] and told["errors"] == [{"slot": 1, "error": "tired"}]
 
 
 @pytest.mark.parametrize("path", ["", "nothing", "queue/", "queue/a/b", "status/x", "queue2"])

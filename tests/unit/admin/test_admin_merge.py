@@ -53,6 +53,12 @@ def domain(**changed: Any) -> dict[str, Any]:
     return {"messages": 1, "recipients": 2, "tried": 1, "oldest": 50.0, "next": 90.0, "site": "", **changed}
 
 
+def test_nothing_is_said_to_be_gone_while_a_slot_has_not_answered() -> None:
+    assert merge.explanations([], "", sure=True)["why"] == "it is not in the queue"
+    assert merge.explanations([], "", sure=False)["why"].startswith("not known: it is not in the queue as far as")
+    assert merge.explanations([], "a.test", sure=False)["why"].startswith("not known: nothing is queued for a.test")
+
+
 def test_summaries_add_up() -> None:
     answers = [
         {"slot": 0, "messages": 3, "recipients": 4, "octets": 100, "held": 1,

@@ -67,6 +67,21 @@ def test_neighbours_do_not_touch_one_another(page: Page) -> None:
         other.close()
 
 
+def test_a_slot_that_was_left_for_good_is_so_until_it_is_claimed_again(page: Page) -> None:
+    other = as_slot(page, 1)
+    assert not page.is_left(1)
+    page.leave(1)
+    assert page.is_left(1) and page.rows() == [] and page.slot_of(os.getpid()) == -1
+    assert not page.is_left(0) and not page.is_left(page.slots) and not page.is_left(4711)
+    page.row(1)
+    other.claim(1, 1.0)
+    assert not page.is_left(1)
+    page.leave(1)
+    page.wipe(1)
+    assert not page.is_left(1)
+    other.close()
+
+
 def test_the_admin_child_has_a_row_that_is_no_workers(page: Page) -> None:
     other = as_slot(page, page.admin)
     other.ready()
