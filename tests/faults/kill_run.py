@@ -219,11 +219,7 @@ def _wait_for_traffic(relay: RelayProcess, load: Load) -> bool:
 def _longest_visit(relay: RelayProcess) -> float:
     """The bound of the highest bucket of fastrelay_spool_commit_seconds that holds anything: who waited for a batch
     waited for the whole of a visit."""
-    counts: dict[float, float] = {}
-    for line in relay.page("/metrics").splitlines():
-        if line.startswith("fastrelay_spool_commit_seconds_bucket"):
-            bound = float(line.partition('le="')[2].partition('"')[0])
-            counts[bound] = counts.get(bound, 0.0) + float(line.rpartition(" ")[2])
+    counts = relay.histogram("fastrelay_spool_commit_seconds")
     most = max(counts.values(), default=0.0)
     return min((bound for bound, count in counts.items() if count == most), default=0.0) if most else 0.0
 

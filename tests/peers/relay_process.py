@@ -6,6 +6,7 @@ The folder holds config.toml, spool/, run/, events.jsonl and stderr. A relay tha
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -25,6 +26,13 @@ def told(done: "subprocess.CompletedProcess[bytes]", code: int = 0) -> Any:
     """What a command with --json printed, where its exit code is that."""
     assert done.returncode == code, (done.stdout, done.stderr)
     return json.loads(done.stdout)
+
+
+def p99(before: dict[float, float], after: dict[float, float]) -> float:
+    """The bound below which 99 % of what a histogram got between two looks lies; infinity beyond its last bound."""
+    counts = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
+    total = max(counts.values(), default=0.0)
+    return min((bound for bound, count in counts.items() if count >= 0.99 * total), default=math.inf)
 
 
 class RelayProcess:
@@ -163,6 +171,15 @@ class RelayProcess:
             if line.startswith(name) and line[len(name)] in " {":
                 total += float(line.rpartition(" ")[2])
         return total
+
+    def histogram(self, name: str) -> dict[float, float]:
+        """One histogram over all workers: how many observations were at most each bound, in order of bounds."""
+        counts: dict[float, float] = {}
+        for line in self.page("/metrics").splitlines():
+            if line.startswith(f"{name}_bucket"):
+                bound = float(line.partition('le="')[2].partition('"')[0])
+                counts[bound] = counts.get(bound, 0.0) + float(line.rpartition(" ")[2])
+        return dict(sorted(counts.items()))
 
     def command(self, *words: str, seconds: float = 30) -> subprocess.CompletedProcess[bytes]:
         """`fastrelay WORDS -c CONFIG`."""

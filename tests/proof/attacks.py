@@ -12,8 +12,9 @@ clients attack it for --seconds; meanwhile an honest client hands in a message e
     nonsense       strangers send lines of 1 MB, NUL octets, HTTP, TLS hellos
 
 For each: the honest client's latency (connect to 250 of the dot) against that of the same time without an attack, its
-failures, memory of the workers, what the attackers were told. Exit code 1 when the honest client failed once, waited
-for a second or more at p99, or memory went above the limits plus --slack.
+failures, what of it were late loops and a slow disk (each at p99, the bound of its bucket), memory of the workers, what
+the attackers were told. Exit code 1 when the honest client failed once, waited for a second or more at p99, or memory
+went above the limits plus --slack.
 """
 
 import argparse
@@ -35,13 +36,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.peers import debian
-from tests.peers.relay_process import RelayProcess
+from tests.peers.relay_process import RelayProcess, p99
 from tests.proof.idle_connections import memory
 
 MIB = 1024 * 1024
 BUDGET = 64 * MIB  # of each worker, for bodies
 CLIENT = b"EHLO attacker.example\r\n"
 MAIL = b"MAIL FROM:<a@attacker.example> SIZE=50000000\r\nRCPT TO:<b@c.example>\r\nDATA\r\n"
+WAITS = ("fastrelay_loop_lag_seconds", "fastrelay_spool_commit_seconds")
 HOLD = 5.0  # seconds between two octets of a slow one
 
 
@@ -238,11 +240,14 @@ def _attack(name: str, port: int, seconds: float, told: "multiprocessing.Queue[T
 
 @dataclass(frozen=True)
 class Result:
-    """p99 in seconds, alone and under attack; most: octets of memory of the workers, above those at the start."""
+    """p99 in seconds, alone and under attack, and meanwhile of how late the workers' loops ran and of a batch's way to
+    disk; most: octets of memory of the workers, above those at the start."""
 
     name: str
     alone: float
     under: float
+    lag: float
+    disk: float
     messages: int
     failures: tuple[str, ...]
     most: int
@@ -254,7 +259,8 @@ class Result:
     def __str__(self) -> str:
         told = ", ".join(f"{count:,} x {word}" for word, count in self.told.most_common(6))
         return (
-            f"{self.name:14} honest p99 {1000 * self.alone:5.0f} -> {1000 * self.under:5.0f} ms, "
+            f"{self.name:14} honest p99 {1000 * self.alone:5.0f} -> {1000 * self.under:5.0f} ms "
+            f"(loops {1000 * self.lag:.0f}, disk {1000 * self.disk:.0f}), "
             f"{len(self.failures)} of {self.messages} failed, memory +{self.most / MIB:4.0f} MiB; told: {told}"
         )
 
@@ -280,6 +286,7 @@ def run(name: str, seconds: float) -> Result:
             time.sleep(5)  # not a wait for a condition: the time it is measured for
             alone.end()
             before = most = memory(relay)
+            looks = [relay.histogram(wait) for wait in WAITS]
             told: multiprocessing.Queue[Told] = multiprocessing.Queue()
             attacker = multiprocessing.Process(target=_attack, args=(name, relay.port, seconds, told))
             honest = Honest(relay.port)
@@ -289,12 +296,15 @@ def run(name: str, seconds: float) -> Result:
                 most = max(most, memory(relay))
                 time.sleep(0.5)
             honest.end()
+            lag, disk = (p99(look, relay.histogram(wait)) for look, wait in zip(looks, WAITS, strict=True))
             words = told.get(timeout=30)
             attacker.join(30)
             relay.wait_empty()
             assert relay.stop() == 0, relay.said()
             failures = (*alone.failures, *honest.failures)
-            return Result(name, alone.p99(), honest.p99(), len(honest.latencies), failures, most - before, words)
+            return Result(
+                name, alone.p99(), honest.p99(), lag, disk, len(honest.latencies), failures, most - before, words
+            )
         finally:
             relay.kill()
 
