@@ -18,6 +18,7 @@ from fastrelay.config.aliases import Aliases, read_aliases
 from fastrelay.config.names import check_host, parse_address
 from fastrelay.config.quantity import in_unit
 from fastrelay.config.sections import Certificate, Config, Credentials, Delivery, Listener, Section, Site, StaticRoute
+from fastrelay.config.wording import worded
 from fastrelay.errors import ConfigError
 
 RUNTIME_DIR_OCTETS = 107 - len("/slot-000.sock.new")  # unix(7): the name of a socket has at most 107 octets
@@ -45,14 +46,23 @@ def keys_of(kind: type[Section]) -> dict[str, str]:
     return {f.encode_name: _unit_of(hints[f.name]) for f in msgspec.structs.fields(kind) if f.name not in DERIVED}
 
 
+def hints_of(kind: type[Section]) -> dict[str, Any]:
+    """Key as written in the file -> type."""
+    hints = get_type_hints(kind)
+    return {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
+
+
 SITE_KEYS = keys_of(Site)  # a [[site]] row has those of [delivery] beside them
 
 
-def _unknown(where: str, key: str, known: Iterable[str], what: str = "unknown key") -> str:
-    known = list(known)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f', did you mean "{near[0]}"?' if near else f"; known here: {', '.join(sorted(known))}"
-    return f"{where}{key if key.isprintable() else repr(key)}: {what}{hint}"
+def _unknown(where: str, key: str, known: Iterable[str]) -> str:
+    return f"{where}{key if key.isprintable() else repr(key)}: unknown key{_near(key, known)}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f', did you mean "{near[0]}"?' if near else f"; known here: {', '.join(known) or 'none'}"
 
 
 def _section(kind: type[Section], where: str, given: Any) -> Any:
@@ -70,10 +80,11 @@ def _section(kind: type[Section], where: str, given: Any) -> Any:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        text = str(error)
-        match = re.match(r"(.*) - at `\$\.?([^`\[]*)", text)
-        key, why = (match[2], match[1]) if match else ("", text)
-        raise ConfigError(f"{where}{key or '*'}: {why[0].lower()}{why[1:]}") from None
+        said = str(error)
+        place = re.match(r"(.*) - at `\$\.?([^`\[]*)", said)
+        why, key = (place[1], place[2]) if place else (said, "")
+        key, why = worded(why, key, hints_of(kind).get(key))
+        raise ConfigError(f"{where}{key}: {why}") from None
 
 
 def _listener(where: str, given: dict[str, Any], aliases: Aliases) -> Listener:
@@ -152,6 +163,10 @@ def parse(text: str, source: str = "config") -> Config:
 def _parse(tree: dict[str, Any]) -> Config:
     for key in tree:
         if key not in TABLES and key not in ARRAYS and key != "aliases":
+            owners = [f"[{name}]" for name, kind in TABLES.items() if key in keys_of(kind)]
+            owners += ["[[listener]]"] if key in keys_of(Listener) else []
+            if owners:
+                raise ConfigError(f"{key}: stands in no table: write it below {' or '.join(owners)}")
             raise ConfigError(_unknown("", key, [*TABLES, *ARRAYS, "aliases"]))
     for key in ARRAYS:
         if not isinstance(tree.get(key, []), list):
@@ -207,7 +222,7 @@ def _secrets(config: Config) -> Iterator[str]:
         if not name:
             continue
         if name not in known:
-            raise ConfigError(_unknown(f"{where}.credentials: ", name, known, "no such row"))
+            raise ConfigError(f'{where}.credentials: no [[credentials]] row is named "{name}"{_near(name, known)}')
         if known[name].plaintext:
             yield f'{where}.credentials: those of "{name}" may be sent in clear text, for anyone on the way to see'
         elif delivery.tls == "never":
