@@ -17,6 +17,9 @@ pair of lock calls is 1.5 of them), a key never seen before 10 us; give alone 0.
 Waiting: a refused take may leave a mark. The giver clears the mark of the next waiting column in turn and rings its
 eventfd. As a giver takes no lock, a mark set in the very instant of the give may be missed by it (not lost: it stands
 for the next give); a waiter therefore also tries again by itself after a second or so.
+
+Beside the rows are three tables of buckets (buckets.py), for what strangers can make many of: `rates` of clients and
+accounts, `failed` logins, and `known`, who has logged in before.
 """
 
 import os
@@ -27,6 +30,7 @@ from typing import Final
 from fastrelay.config import Rate
 from fastrelay.errors import Impossible, MisuseError
 from fastrelay.process import rows
+from fastrelay.process.buckets import Buckets
 from fastrelay.process.limit import GRANTED, MAX_HELD, Granted, Key, Limit, Refused, Why, begin, has_room
 from fastrelay.process.rows import COLUMNS, Rows
 
@@ -47,8 +51,11 @@ class Ledger:
         "_waiting",
         "busy",
         "columns",
+        "failed",
         "fd",
         "full",
+        "known",
+        "rates",
         "unheld",
     )
 
@@ -57,6 +64,7 @@ class Ledger:
         self._rows = make_rows(fd)
         self._counts = self._rows.counts
         self._waiting = self._rows.waiting
+        self.rates, self.failed, self.known = (Buckets(self._rows, table) for table in range(3))
         self.columns = self._rows.columns
         if self.columns != len(eventfds):
             raise MisuseError(f"the ledger has {self.columns} columns, but {len(eventfds)} eventfds came with it")
@@ -306,10 +314,16 @@ class Ledger:
             "full": self.full,
             "busy": self.busy,
             "unheld": self.unheld,
+            "forgotten": sum(table.forgotten for table in self._tables()),
         }
+
+    def _tables(self) -> tuple[Buckets, Buckets, Buckets]:
+        return self.rates, self.failed, self.known
 
     def close(self) -> None:
         """Unmap and close: drops every lock of this process on the ledger, so only at its end."""
+        for table in self._tables():
+            table.close()
         self._rows.close()
         for fd in self._eventfds:
             os.close(fd)

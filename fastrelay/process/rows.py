@@ -2,12 +2,14 @@
 
 Layout (a memfd, so it ends with the last process and can be handed to a new program): a header, then arrays of 65,536
 rows: 128-bit keyed hashes, theoretical arrival times, waiting bits (one per column), the column rung last, counts (128
-columns of 16 bits). The file is sparse: 19 MB of addresses, one page per touched neighbourhood. A key lives in the
+columns of 16 bits); behind them the tables of buckets.py, each 65,536 hashes and instants. The file is sparse: 24 MB of
+addresses, one page per touched neighbourhood. A key lives in the
 window of 64 rows that starts at its hash; a row is idle, and may be given to another key, when nobody holds, nobody
 waits and its arrival time has passed, so nothing is lost by forgetting it. The hash is keyed with a secret of this
 ledger: outsiders cannot choose names that share a window.
 
-Locking: fcntl record locks, F_SETLK with bounded retries, never F_SETLKW; each process uses the one descriptor it was
+Locking: fcntl record locks, octet 0 for all rows and one for each set of buckets, F_SETLK with bounded retries, never
+F_SETLKW; each process uses the one descriptor it was
 born with (closing any other descriptor of the file would drop its lock). Between lock and unlock there are memory
 accesses only.
 """
@@ -26,7 +28,7 @@ from fastrelay.process.limit import Key
 ROWS: Final = 65_536
 COLUMNS: Final = 128  # slots at most; the stride of a row of counts
 WINDOW: Final = 64  # rows a key may live in; a search of all of them costs 0.3 us
-VERSION: Final = 1
+VERSION: Final = 2
 _MAGIC: Final = b"FRLEDGER"
 _HEADER: Final = struct.Struct("<8sIIII32s")  # magic, version, rows, columns in use, window, secret
 _HASHES: Final = 4096
@@ -34,7 +36,11 @@ _ARRIVALS: Final = _HASHES + ROWS * 16
 _WAITS: Final = _ARRIVALS + ROWS * 8
 _ROTORS: Final = _WAITS + ROWS * 16
 _COUNTS: Final = _ROTORS + ROWS
-SIZE: Final = _COUNTS + ROWS * COLUMNS * 2
+BUCKETS: Final = 65_536  # of a table
+SETS: Final = 1024  # of a table, each with a lock of its own
+TABLES: Final = _COUNTS + ROWS * COLUMNS * 2  # where they begin
+TABLE: Final = BUCKETS * (16 + 8)
+SIZE: Final = TABLES + 3 * TABLE
 _NOBODY: Final = bytes(16)
 _TRIES: Final = 200  # about 0.3 ms: a lock is held for some 5 us unless its holder lost the CPU
 KNOWN: Final = 16_384  # keys whose row is remembered; beyond, all are forgotten and found again (1.5 us each)
@@ -59,7 +65,8 @@ def hashed(secret: bytes, key: Key) -> bytes:
 
 class Rows:
     """The file as one process sees it. counts: row * COLUMNS + column -> how many are held. arrivals: by row, for
-    rates. waiting: two words of waiting bits a row, the cheapest look at them.
+    rates. waiting: two words of waiting bits a row, the cheapest look at them. memory, view: all of the file, for its
+    tables.
 
     hashed, known: stand in tests for the hash and for how many keys are remembered. MisuseError for a file of another
     format.
@@ -68,14 +75,14 @@ class Rows:
     __slots__ = (
         "_hashed",
         "_known",
-        "_memory",
         "_most_known",
         "_secret",
-        "_view",
         "arrivals",
         "columns",
         "counts",
         "fd",
+        "memory",
+        "view",
         "waiting",
     )
 
@@ -83,22 +90,26 @@ class Rows:
         self.fd = fd
         self._hashed = hashed
         self._most_known = known
-        self._memory = mmap.mmap(fd, SIZE)
-        magic, version, rows, columns, window, secret = _HEADER.unpack_from(self._memory)
+        self.memory = mmap.mmap(fd, SIZE)
+        magic, version, rows, columns, window, secret = _HEADER.unpack_from(self.memory)
         if (magic, version, rows, window) != (_MAGIC, VERSION, ROWS, WINDOW):
             raise MisuseError(f"the ledger has format {version}, this program speaks {VERSION}: stop, then start")
         self.columns: int = columns
-        self._view = memoryview(self._memory)
-        self.arrivals = self._view[_ARRIVALS:_WAITS].cast("d")
-        self.waiting = self._view[_WAITS:_ROTORS].cast("Q")
-        self.counts = self._view[_COUNTS:SIZE].cast("H")
+        self.view = memoryview(self.memory)
+        self.arrivals = self.view[_ARRIVALS:_WAITS].cast("d")
+        self.waiting = self.view[_WAITS:_ROTORS].cast("Q")
+        self.counts = self.view[_COUNTS:TABLES].cast("H")
         self._secret = secret
         self._known: dict[Key, tuple[int, bytes]] = {}
+
+    def digest(self, key: Key) -> bytes:
+        """What a key is known by in this file."""
+        return self._hashed(self._secret, key)
 
     def find(self, key: Key, now: float, *, claim: bool) -> int:
         """The row of `key`, -1 for none. claim: take an idle row for it. Under the lock when claiming."""
         known = self._known.get(key)
-        memory = self._memory
+        memory = self.memory
         if known is not None:
             row, digest = known
             start = _HASHES + row * 16
@@ -123,7 +134,7 @@ class Rows:
 
     def _scan(self, digest: bytes, home: int) -> int:
         start, end = _HASHES + home * 16, _HASHES + (home + WINDOW) * 16
-        find = self._memory.find
+        find = self.memory.find
         at = find(digest, start, end)
         while at >= 0 and (at - start) % 16:
             at = find(digest, at + 1, end)
@@ -140,7 +151,7 @@ class Rows:
 
     def used(self) -> list[int]:
         """Every row that has, or had, a key."""
-        words = self._view[_HASHES:_ARRIVALS].cast("Q").tolist()
+        words = self.view[_HASHES:_ARRIVALS].cast("Q").tolist()
         return [row for row in range(ROWS) if words[2 * row]]
 
     # -- who waits ------------------------------------------------------------------------------------------------
@@ -148,43 +159,43 @@ class Rows:
     def waits(self, row: int) -> int:
         """A bit for each column that waits."""
         start = _WAITS + row * 16
-        return int.from_bytes(self._memory[start : start + 16], "little")
+        return int.from_bytes(self.memory[start : start + 16], "little")
 
     def set_waits(self, row: int, bits: int) -> None:
         """Under the lock."""
         start = _WAITS + row * 16
-        self._memory[start : start + 16] = bits.to_bytes(16, "little")
+        self.memory[start : start + 16] = bits.to_bytes(16, "little")
 
     def rung(self, row: int) -> int:
         """The column rung last."""
-        return self._memory[_ROTORS + row]
+        return self.memory[_ROTORS + row]
 
     def set_rung(self, row: int, column: int) -> None:
         """Under the lock."""
-        self._memory[_ROTORS + row] = column
+        self.memory[_ROTORS + row] = column
 
     # -- the lock -------------------------------------------------------------------------------------------------
 
-    def lock(self) -> bool:
-        """False when others held it for all of 0.3 ms."""
+    def lock(self, at: int = 0) -> bool:
+        """False when others held it for all of 0.3 ms. at: the octet that stands for what is locked."""
         for _ in range(_TRIES):
             try:
-                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
             except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES for a lock that is held
                 os.sched_yield()
             else:
                 return True
         return False
 
-    def unlock(self) -> None:
+    def unlock(self, at: int = 0) -> None:
         """After nothing but memory accesses."""
-        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 0)
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, at)
 
     def close(self) -> None:
         """Unmap and close: drops the lock of this process, so only at its end."""
         self.arrivals.release()
         self.waiting.release()
         self.counts.release()
-        self._view.release()
-        self._memory.close()
+        self.view.release()
+        self.memory.close()
         os.close(self.fd)

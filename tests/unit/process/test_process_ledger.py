@@ -272,7 +272,7 @@ def test_who_fell_behind_without_the_lock_takes_back_what_is_too_much(house: lis
 def test_only_a_ledger_of_this_format_is_opened(house: list[Ledger]) -> None:
     with pytest.raises(MisuseError, match="12 columns, but 2 eventfds"):
         Ledger(house[0].fd, house[0].eventfds[:2])
-    house[0]._rows._memory[8:12] = (99).to_bytes(4, "little")
+    house[0]._rows.memory[8:12] = (99).to_bytes(4, "little")
     with pytest.raises(MisuseError, match="format 99"):
         Ledger(house[0].fd, house[0].eventfds)
 
