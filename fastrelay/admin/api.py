@@ -186,6 +186,7 @@ class Api:
             "verb": "trace",
             "select": {"domain": ask.query.get("domain", "")},
             "client": ask.query.get("client", ""),
+            "watch": ask.query.get("watch", ""),
         }
         answers, missing = self._slots.ask_all(wanted)
         lines = [line | {"slot": answer["slot"]} for answer in answers for line in answer.get("lines", ())]
@@ -324,11 +325,12 @@ OPERATIONS: tuple[tuple[Operation, Serve], ...] = (
             "GET",
             "trace",
             "trace",
-            "SMTP dialogue since the last call with these filters; ask several times a second",
+            "SMTP dialogue since your last call with these filters; ask several times a second",
             shapes.Dialogue,
             (
                 Parameter("domain", str, "transactions with a recipient at this domain"),
                 Parameter("client", str, "sessions of clients of this address or network"),
+                Parameter("watch", str, "a name of your own: of several who ask under one each sees only a part"),
             ),
         ),
         Api._trace,

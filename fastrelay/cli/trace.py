@@ -1,5 +1,6 @@
 """`fastrelay trace`: the SMTP dialogue of a running relay as it happens."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -36,6 +37,7 @@ def trace(file: str | None, as_json: bool, domain: str, client: str, seconds: fl
     """
     api = Api(load(file))
     query = {key: value for key, value in (("domain", domain), ("client", client)) if value}
+    query["watch"] = f"{os.getpid()}.{time.time_ns()}"  # others may trace the same
     colour = sys.stdout.isatty()
     until = time.monotonic() + seconds if seconds is not None else None
     told: set[int] = set()

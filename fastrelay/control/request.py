@@ -37,7 +37,7 @@ class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One request. after: 32 hex digits, "" = from the start. limit: rows at most. who: for the event log. silent: a
-    bounce without a notice. client: an address or a network, for `trace`."""
+    bounce without a notice. client: an address or a network, watch: who asks, both for `trace`."""
 
     verb: str
     select: Select = Select()
@@ -47,6 +47,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     who: str = ""
     silent: bool = False
     client: str = ""
+    watch: str = ""
 
 
 class Found(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastrelay.control.transcript import Transcript
-from fastrelay.errors import MisuseError
+from fastrelay.errors import MachineShort, MisuseError
 from fastrelay.runtime import clock
 from fastrelay.runtime.tapped import Tapped
 
@@ -97,18 +97,21 @@ class Traces:
 
     def __init__(self, begun: Callable[[], object] = lambda: None) -> None:
         self._begun = begun
-        self._watches: dict[tuple[str, str], Watch] = {}
+        self._watches: dict[tuple[str, str, str], Watch] = {}
         self._number = 0
         self._serial = 0
         self.wanted = False
 
-    def poll(self, domain: str, client: str) -> dict[str, Any]:
-        """The lines since the last poll with these filters; the first begins a watch. MisuseError."""
-        key = (domain.lower(), client)
+    def poll(self, domain: str, client: str, name: str = "") -> dict[str, Any]:
+        """The lines since the last poll of the watcher of that name with these filters; the first begins a watch.
+
+        MisuseError for a filter that is none, MachineShort when there are WATCHES already.
+        """
+        key = (domain.lower(), client, name)
         watch = self._watches.get(key)
         if watch is None:
             if len(self._watches) >= WATCHES:
-                raise MisuseError(f"{WATCHES} traces run already")
+                raise MachineShort(f"{WATCHES} traces run already; try again when one has ended")
             self._number += 1
             watch = self._watches[key] = Watch(self._number, key[0], _network(client) if client else None)
             self.wanted = True

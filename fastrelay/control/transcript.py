@@ -1,13 +1,16 @@
 """The octets of one SMTP session as lines for an operator: who said what, without secrets and without content. Pure.
 
 Of an AUTH exchange only the mechanism is shown: whatever a client says from the AUTH command on, until the reply that
-ends it, is HIDDEN, also what it sends before it is asked. Content of a message (behind 354, or in a BDAT chunk) is told
-as its length. A line is cut at LONGEST characters.
+ends it, is HIDDEN, also what it sends before it is asked; after it, so is what is no command. Content of a message
+(behind 354, or in a BDAT chunk) is told as its length. A line is cut at LONGEST characters.
 """
 
 from collections.abc import Callable
 
 HIDDEN = "***"
+_VERBS = frozenset(
+    b"EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP AUTH STARTTLS XCLIENT ETRN TURN".split()
+)
 LONGEST = 1000  # characters of a line; RFC 5321 4.5.3.1.5 allows a reply 512
 
 Emit = Callable[[bool, str], None]
@@ -17,7 +20,17 @@ Emit = Callable[[bool, str], None]
 class Transcript:
     """`client` and `server` take octets as they pass; emit is called for each line."""
 
-    __slots__ = ("_chunk", "_client_left", "_content", "_emit", "_in_content", "_pending", "_secret", "_server_left")
+    __slots__ = (
+        "_asked",
+        "_chunk",
+        "_client_left",
+        "_content",
+        "_emit",
+        "_in_content",
+        "_pending",
+        "_secret",
+        "_server_left",
+    )
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -28,6 +41,7 @@ class Transcript:
         self._chunk = 0  # octets of a BDAT chunk that are still to come
         self._pending = 0  # commands without their final reply
         self._secret = False  # an AUTH exchange is on its way
+        self._asked = False  # there was one
 
     def client(self, octets: bytes | memoryview) -> None:
         """The client said this."""
@@ -46,7 +60,7 @@ class Transcript:
                 break
             left = rest
             self._command(line.rstrip(b"\r"))
-        self._client_left = left[-LONGEST:] if not self._chunk else b""
+        self._client_left = left[:LONGEST] if not self._chunk else b""  # its beginning says whether it is a secret
 
     def server(self, octets: bytes | memoryview) -> None:
         """The server said this."""
@@ -57,7 +71,7 @@ class Transcript:
                 break
             left = rest
             self._reply(line.rstrip(b"\r"))
-        self._server_left = left[-LONGEST:]
+        self._server_left = left[:LONGEST]
 
     def _command(self, line: bytes) -> None:
         if self._secret:
@@ -66,8 +80,11 @@ class Transcript:
         self._pending += 1
         words = line.split(None, 2)
         verb = words[0].upper() if words else b""
+        if self._asked and verb not in _VERBS:  # it goes on although it was refused
+            self._emit(True, HIDDEN)
+            return
         if verb == b"AUTH":
-            self._secret = True
+            self._secret = self._asked = True
             shown = b" ".join(words[:2]) + (b" " + HIDDEN.encode() if len(words) > 2 else b"")
             self._emit(True, _text(shown))
             return

@@ -155,7 +155,7 @@ class Control:
     def _trace(self, request: Request) -> dict[str, Any]:
         if self._traces is None:
             raise MisuseError("only a running relay can be traced")
-        return self._traces.poll(request.select.domain, request.client)
+        return self._traces.poll(request.select.domain, request.client, request.watch)
 
     def _top(self, request: Request) -> dict[str, Any]:
         if self._pulse is None:

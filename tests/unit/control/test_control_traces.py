@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fastrelay.control.traces import GONE, MOST, WATCHES, Traces
-from fastrelay.errors import MisuseError
+from fastrelay.errors import MachineShort, MisuseError
 from fastrelay.runtime import clock
 
 
@@ -67,6 +67,14 @@ def test_nobody_watches_until_somebody_does_and_again_when_he_is_gone() -> None:
     assert not traces.wanted
 
 
+def test_two_who_watch_the_same_both_see_all_of_it() -> None:
+    traces = Traces()
+    for name in ("one", "two"):
+        traces.poll("", "", name)
+    serve(traces, "x@d.test")
+    assert texts(traces.poll("", "", "one")) == texts(traces.poll("", "", "two")) != []
+
+
 def test_by_domain_the_transactions_that_name_it_with_their_greeting_once() -> None:
     traces = Traces()
     traces.poll("D.test", "")
@@ -120,5 +128,5 @@ def test_watches_are_bounded() -> None:
     traces = Traces()
     for n in range(WATCHES):
         traces.poll(f"d{n}.test", "")
-    with pytest.raises(MisuseError, match="traces run already"):
+    with pytest.raises(MachineShort, match="traces run already"):
         traces.poll("one.more", "")

@@ -49,6 +49,26 @@ BDAT: list[Step] = [
 ]
 
 
+LONG: list[Step] = [  # RFC 4954 4.: 12,288 octets; a line that comes in pieces is known by its beginning
+    ("S", b"220 relay\r\n"),
+    ("C", b"AUTH PLAIN " + SECRET * 200 + b"\r\n"),
+    ("S", b"334 " + SECRET * 200 + b"\r\n"),
+    ("C", SECRET * 200 + b"\r\n"),
+    ("S", b"535 5.7.8 no\r\n"),
+]
+
+
+DEAF: list[Step] = [  # one that goes on although it was told that there is no AUTH
+    ("S", b"220 relay\r\n"),
+    ("C", b"AUTH LOGIN\r\n"),
+    ("S", b"503 5.5.1 no\r\n"),
+    ("C", SECRET + b"\r\n"),
+    ("S", b"500 5.5.1 what?\r\n"),
+    ("C", b"noop\r\n"),
+    ("S", b"250 ok\r\n"),
+]
+
+
 def told(steps: list[Step], cut: int = 10_000) -> list[str]:
     lines: list[str] = []
     script = Transcript(lambda client, text: lines.append(f"{'C' if client else 'S'}: {text}"))
@@ -59,7 +79,9 @@ def told(steps: list[Step], cut: int = 10_000) -> list[str]:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 10_000])
-@pytest.mark.parametrize("steps", [PLAIN, LOGIN, EAGER, BDAT], ids=["plain", "login", "eager", "bdat"])
+@pytest.mark.parametrize(
+    "steps", [PLAIN, LOGIN, EAGER, BDAT, LONG, DEAF], ids=["plain", "login", "eager", "bdat", "long", "deaf"]
+)
 def test_no_secret_and_no_content_at_any_cut(steps: list[Step], cut: int) -> None:
     lines = told(steps, cut)
     assert not any(SECRET.decode() in line or "Subject" in line or "VXNl" in line for line in lines)
@@ -86,6 +108,8 @@ def test_what_is_shown() -> None:
         "S: 221 bye",
     ]
     assert told(LOGIN)[-2:] == ["C: NOOP", "S: 250 ok"], "after the exchange all is shown again"
+    assert told(DEAF)[3:] == ["C: ***", "S: 500 5.5.1 what?", "C: noop", "S: 250 ok"]
+    assert told([("C", b"WHAT now\r\n")]) == ["C: WHAT now"]
     assert "C: NOOP" in told(EAGER) and told(EAGER).count("C: ***") == 2
     assert told(BDAT)[3:5] == ["C: BDAT 20 LAST", "C: (20 octets of content)"] and "C: NOOP" in told(BDAT)
 
