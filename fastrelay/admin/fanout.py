@@ -47,9 +47,10 @@ class Fanout:
     def whys(self, slots: list[int]) -> dict[int, str]:
         """Why those of `slots` did not answer where that is no fault: mail between two workers, or one that starts."""
         found = {}
+        rows = {row.slot: row for row in self._page.rows()}
         for slot in slots:
-            row = self._page.row(slot)
-            if not row.pid:
+            row = rows.get(slot)
+            if row is None:
                 found[slot] = "no worker has it this moment: another takes its mail over within seconds; try again"
             elif row.state is State.STARTING:
                 found[slot] = "its worker is starting; try again"

@@ -24,7 +24,6 @@ class Page(Protocol):
     """What is read of the shared page (process/heartbeat.py)."""
 
     def rows(self) -> Sequence[Row]: ...
-    def row(self, slot: int) -> Row: ...
 
 
 class Pages:
