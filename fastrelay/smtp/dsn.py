@@ -2,7 +2,8 @@ r"""The parameters of delivery status notifications, on both sides of the relay 
 
 What stands behind RET, ENVID, NOTIFY and ORCPT is checked to the letter as it comes in and kept as it was sent, for it
 has to go on unchanged (RFC 3461 5.2.1: "identical", even in case); only a notice reads what it means. Values that pass
-hold no space and no control character, encoded or not; beyond ASCII is only an ORCPT of type utf-8.
+hold no space and no control character, encoded or not; beyond ASCII is only an ORCPT of type utf-8. One of type rfc822
+may hide UTF-8 in its xtext: Postfix (3.7) writes so every recipient beyond ASCII (`rfc822;jos+C3+A9@b.example`).
 
     RET=FULL|HDRS  ENVID=xtext                               at most once each, behind MAIL
     NOTIFY=NEVER|SUCCESS,FAILURE,DELAY  ORCPT=type;xtext     behind RCPT; ORCPT=utf-8;jos\x{E9}@b.example (RFC 6533)
@@ -71,7 +72,7 @@ def orcpt(text: str) -> str:
     if not address or not _ATOM.fullmatch(kind):
         raise Malformed("parameter", "ORCPT is type;address")
     if kind.lower() != "utf-8":
-        grammar.xtext(address)
+        grammar.xtext(address, utf8=True)
     elif not _UTF8_ADDRESS.fullmatch(address):
         raise Malformed("parameter", "bad utf-8 address")
     elif UNFIT.search(_unfolded(address)):
@@ -121,15 +122,18 @@ def _wishes(notify: str) -> frozenset[str]:
 
 
 def original(orcpt: str) -> tuple[str, str]:
-    """(type, address) behind an ORCPT; the address as the sender knows it."""
+    """(type, address) behind an ORCPT; the address as the sender knows it, of type utf-8 where it goes beyond ASCII."""
     kind, _, address = orcpt.partition(";")
-    return kind, _unfolded(address) if kind.lower() == "utf-8" else plain(address)
+    if kind.lower() == "utf-8":
+        return kind, _unfolded(address)
+    address = plain(address)
+    return kind if address.isascii() or kind.lower() != "rfc822" else "utf-8", address
 
 
 def plain(text: str) -> str:
     """What xtext stands for. A notice must not fail for it: what is no xtext stands for itself."""
     try:
-        return grammar.xtext(text)
+        return grammar.xtext(text, utf8=True)
     except Malformed:
         return text
 

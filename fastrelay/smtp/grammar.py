@@ -216,8 +216,9 @@ def number(text: str, digits: int) -> int:
     return int(text)
 
 
-def xtext(text: str) -> str:
-    """Decode xtext once (RFC 3461 4): "+41" is "A". What comes out is checked again: printable ASCII alone."""
+def xtext(text: str, *, utf8: bool = False) -> str:
+    """Decode xtext once (RFC 3461 4): "+41" is "A". What comes out is checked again: printable ASCII alone, or, with
+    `utf8`, what is visible of Unicode too."""
     if not text.isascii():
         raise Malformed("parameter", "bad xtext")
     pieces = text.encode("ascii").split(b"+")
@@ -229,9 +230,13 @@ def xtext(text: str) -> str:
     if any(piece.translate(None, _XCHAR) for piece in (pieces[0], *(piece[2:] for piece in pieces[1:]))):
         raise Malformed("parameter", "bad xtext")
     plain = b"".join(out)
-    if plain.translate(None, PRINTABLE):
+    try:
+        told = plain.decode("utf-8" if utf8 else "ascii")
+    except UnicodeDecodeError:
+        told = "\0"
+    if UNFIT.search(told):
         raise Malformed("parameter", "xtext hides octets that are not printable")
-    return plain.decode("ascii")
+    return told
 
 
 def _quoted_end(octets: bytes, quote: int) -> int:

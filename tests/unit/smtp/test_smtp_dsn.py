@@ -17,6 +17,7 @@ PLAIN = Recipient("b@there.example")
         ("rfc822;Bob@There.example", "rfc822", "Bob@There.example"),
         ("rfc822;a+2Bb+3Dc@x.example", "rfc822", "a+b=c@x.example"),
         ("RFC822;+22two+20words+22@x.example", "RFC822", '"two words"@x.example'),
+        ("rfc822;jos+C3+A9@x.example", "utf-8", "josé@x.example"),  # Postfix, for every recipient beyond ASCII
         ("x-pager;5550123", "x-pager", "5550123"),
         ("utf-8;plain@x.example", "utf-8", "plain@x.example"),
         (r"utf-8;jos\x{E9}\x{2B}1@x.example", "utf-8", "josé+1@x.example"),
@@ -40,6 +41,7 @@ def test_an_orcpt_is_kept_and_can_be_read(value: str, kind: str, address: str) -
         "rfc822;jos\u00e9@x.example",  # only type utf-8 goes beyond ASCII
         "rfc822;b+0D+0Ax@x.example",
         "rfc822;b+E9@x.example",
+        "rfc822;b+E2+80+AE@x.example",
         "rfc822;b+4@x.example",
         "rfc822;b+aa@x.example",
         "rfc822;" + "x" * 494,

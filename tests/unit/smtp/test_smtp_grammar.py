@@ -221,6 +221,10 @@ def test_xtext_is_decoded_once_and_checked_again() -> None:
     for bad in ("+", "+4", "+4g", "+4a", "a=b", "a b", "a+0D+0Ab", "+00", "+FF", "é"):
         with pytest.raises(Malformed):
             grammar.xtext(bad)
+    assert grammar.xtext("jos+C3+A9", utf8=True) == "josé"
+    for bad in ("+E9", "+C3", "+ED+A0+80", "+C2+85", "+E2+80+A8", "a+0Ab", "é"):
+        with pytest.raises(Malformed):
+            grammar.xtext(bad, utf8=True)
 
 
 def test_client_names() -> None:
