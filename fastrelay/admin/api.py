@@ -260,7 +260,7 @@ def selector(query: dict[str, str]) -> dict[str, Any]:
     """The `select` of a request from its query string; HttpError 400 names what makes no sense."""
     select: dict[str, Any] = {}
     for key, value in query.items():
-        if key in ("id", "domain", "site", "sender"):
+        if key in ("id", "domain", "site", "sender", "reply"):
             select[key] = value
         elif key == "older_than":
             select[key] = _number(value, key)
@@ -291,6 +291,7 @@ _SELECTORS = (
     Parameter("site", str, "recipients whose mail goes to this site"),
     Parameter("sender", str, 'messages of this sender; "" for the null sender'),
     Parameter("older_than", float, "messages received that many seconds ago or earlier"),
+    Parameter("reply", str, "recipients whose last reply has this text in it, in either case"),
     Parameter("held", bool, "only messages on hold, or only others"),
     Parameter("all", bool, "everything, said on purpose"),
 )

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Answer = dict[str, Any]
+DOMAINS = 100_000  # told apart in a summary: 60 MB while it is made; the rest counts as OTHERS
+OTHERS = "(others)"
 
 
 def errors(answers: Iterable[Answer]) -> list[Answer]:
@@ -44,6 +46,8 @@ def summaries(answers: Iterable[Answer]) -> Answer:
         for key in totals:
             totals[key] += answer.get(key, 0)
         for name, counted in answer.get("domains", {}).items():
+            if name not in domains and len(domains) >= DOMAINS:
+                name = OTHERS
             sums = domains.get(name)
             if sums is None:
                 domains[name] = dict(counted)

@@ -73,9 +73,9 @@ def opened(file: str | None) -> Queue:
 def queue() -> None:
     """Look at the queue and change it.
 
-    Changing commands want to know which mail: an ID, --domain, --site, --sender, --older-than or --all; several
-    together must all hold. With --domain or --site they concern only the recipients there. All work on a stopped relay
-    too. Exit code 75 when a worker did not answer: the rest was done, and the line on stderr names its slot.
+    Changing commands want to know which mail: an ID, --domain, --site, --sender, --older-than, --reply or --all;
+    several together must all hold. With --domain, --site or --reply they concern only those recipients. All work on a
+    stopped relay too. Exit code 75 when a worker did not answer: the rest was done, the line on stderr names its slot.
 
     Example:  fastrelay queue retry --domain example.com
     """
@@ -97,9 +97,10 @@ def summary(file: str | None, as_json: bool, **words: Any) -> int:
 @queue.command(name="list")
 @selecting
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="Rows at most; 0: all of them.")
+@click.option("--after", metavar="ID", default="", help="Begin behind this message: the last of the page before.")
 @CONFIG_FILE
 @AS_JSON
-def list_(file: str | None, as_json: bool, limit: int, **words: Any) -> int:
+def list_(file: str | None, as_json: bool, limit: int, after: str, **words: Any) -> int:
     """Messages that wait, oldest first.
 
     Example:  fastrelay queue list --site google --limit 20
@@ -107,16 +108,16 @@ def list_(file: str | None, as_json: bool, limit: int, **words: Any) -> int:
     chosen, source = select(**words), opened(file)
     rows: list[Answer] = []
     incomplete: set[int] = set()
-    after: str | None = ""
-    while after is not None and (not limit or len(rows) < limit):
-        told = source.page(chosen, after, min(_PAGE, limit - len(rows)) if limit else _PAGE)
+    cursor: str | None = after.lower()
+    while cursor is not None and (not limit or len(rows) < limit):
+        told = source.page(chosen, cursor, min(_PAGE, limit - len(rows)) if limit else _PAGE)
         rows += told["rows"]
         incomplete |= set(told["incomplete"])
-        after = told["next"]
+        cursor = told["next"]
     if limit and len(rows) > limit:  # of a stopped relay all come at once
         del rows[limit:]
-        after = str(rows[-1]["id"])
-    return shown({"rows": rows, "next": after, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
+        cursor = str(rows[-1]["id"])
+    return shown({"rows": rows, "next": cursor, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
 
 
 @queue.command()

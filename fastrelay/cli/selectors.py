@@ -1,4 +1,4 @@
-"""Which mail a queue command means: ID, --domain, --site, --sender, --older-than, --held; or --all.
+"""Which mail a queue command means: ID, --domain, --site, --sender, --older-than, --reply, --held; or --all.
 
 All that are given must hold.
 """
@@ -20,6 +20,7 @@ _OPTIONS = (
     click.option("--site", metavar="NAME", default="", help="Recipients whose mail goes to this site."),
     click.option("--sender", metavar="ADDRESS", help='Messages of this sender; "" for bounces.'),
     click.option("--older-than", metavar="TIME", help="Messages received longer ago, as 2h."),
+    click.option("--reply", metavar="TEXT", default="", help="Recipients whose last reply has this text in it."),
     click.option("--held/--not-held", default=None, help="Only messages on hold, or only others."),
     click.option("--all", "everything", is_flag=True, help="All mail there is."),
 )
@@ -38,6 +39,7 @@ def select(
     site: str = "",
     sender: str | None = None,
     older_than: str | None = None,
+    reply: str = "",
     held: bool | None = None,
     everything: bool = False,
 ) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def select(
         chosen["sender"] = sender
     if older_than is not None:
         chosen["older_than"] = parse_quantity(older_than, "duration", "--older-than")
+    if reply:
+        chosen["reply"] = reply
     if held is not None:
         chosen["held"] = held
     if everything and chosen:

@@ -1,6 +1,6 @@
 """What the verbs need of their neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from fastrelay.mail.envelope import Envelope
@@ -25,6 +25,7 @@ class Schedule(Protocol):
     def items(self, ident: bytes) -> list[Any]: ...
     def due_wall(self, item: Any) -> float: ...
     def shard(self, number: int) -> Sequence[Any]: ...
+    def at_domain(self, domain: str) -> Iterator[Sequence[Any]]: ...
     def add(
         self,
         ident: bytes,

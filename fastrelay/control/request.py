@@ -18,7 +18,7 @@ SiteOf = Callable[[str], str]
 class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which mail; everything given must hold. older_than: seconds since receipt. all: no condition, on purpose.
 
-    sender: None = any, "" = the null sender.
+    sender: None = any, "" = the null sender. reply: stands somewhere in a recipient's last reply, in either case.
     """
 
     id: str = ""
@@ -26,6 +26,7 @@ class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str = ""
     sender: str | None = None
     older_than: float = 0.0
+    reply: str = ""
     held: bool | None = None
     all: bool = False
 
@@ -68,8 +69,9 @@ def chosen(select: Select, envelope: Envelope, state: State, now: float, site_of
     if select.held is not None and bool(state.held) != select.held:
         return ()
     found = []
+    reply = select.reply.lower()
     for index, standing in enumerate(state.recipients):
-        if not isinstance(standing, Waiting):
+        if not isinstance(standing, Waiting) or (reply and reply not in standing.reply.lower()):
             continue
         if select.domain or select.site:
             domain = envelope.recipients[index].domain

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from fastrelay.control import views
+from fastrelay.control import search, views
 from fastrelay.control.bounce import AT_ONCE, SHORT, NoticeDesk, Returns
 from fastrelay.control.explain import Explainer
 from fastrelay.control.faces import Schedule, Strongbox
 from fastrelay.control.pulse import Pulse
-from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen, ended, hastened, held
+from fastrelay.control.request import PAGE, Found, Request, SiteOf, ended, hastened, held
 from fastrelay.control.standing import put_back, taken_off
 from fastrelay.control.traces import Traces
 from fastrelay.errors import FastrelayError, MachineShort, MisuseError
@@ -23,11 +23,7 @@ from fastrelay.mail import ident as idents
 from fastrelay.mail.state import Status, Waiting
 from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.item import Place
-from fastrelay.schedule.table import SHARDS
 
-BUDGET = 1.0  # seconds per answer: half of what the admin process waits for a worker
-_LOOKS = 32  # messages between two looks at the clock
-_MANY = 128  # the same where nothing is decoded
 _BATCH = 256  # messages whose records are synced together
 
 
@@ -47,8 +43,8 @@ class Control:
         "_notices",
         "_parts",
         "_pulse",
-        "_rest",
         "_schedule",
+        "_search",
         "_site_of",
         "_store",
         "_traces",
@@ -72,6 +68,7 @@ class Control:
         traces: Traces | None = None,
         pulse: Pulse | None = None,
     ) -> None:
+        self._search = search.Search(store, schedule, site_of, rest)
         self._pulse = pulse
         self._traces = traces
         self._explainer = explainer
@@ -84,7 +81,6 @@ class Control:
         self._eventlog = eventlog
         self._site_of = site_of
         self._parts = dict(parts or {})
-        self._rest = rest
 
     def answer(self, request: object) -> dict[str, Any]:
         """The answer to a decoded request. Waits; errors are answers."""
@@ -110,37 +106,32 @@ class Control:
 
     def _show(self, request: Request) -> dict[str, Any]:
         ident = idents.from_text(request.select.id)
-        one = self._look(ident, request)
+        one = self._search.look(ident, request)
         if one is None:
             return {"found": False}
         try:
             headers = views.header_text([self._store.head(ident, views.HEADERS)])
         except FastrelayError as error:
             headers = f"(unreadable: {error})"
-        again = self._look(ident, request)  # reading may have waited
+        again = self._search.look(ident, request)  # reading may have waited
         if again is None:
             return {"found": False}
-        items = self._items(ident)
+        items = self._search.items(ident)
         places = {item.domain: views.place_of(item) for item in items}
-        return {"found": True, **views.detail(again, places, self._site_of, headers, self._dues(items))}
+        return {"found": True, **views.detail(again, places, self._site_of, headers, self._search.dues(items))}
 
     def _list(self, request: Request) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
 
         def take(one: Found) -> None:
-            items = self._items(one.ident)
-            rows.append(views.row(one, {views.place_of(item) for item in items}, self._dues(items)))
+            items = self._search.items(one.ident)
+            rows.append(views.row(one, {views.place_of(item) for item in items}, self._search.dues(items)))
 
-        cursor = self._scan(request, take, _within(request.limit))
+        cursor = self._search.scan(request, take, _within(request.limit))
         return {"rows": rows, "next": cursor}
 
     def _summary(self, request: Request) -> dict[str, Any]:
-        tally = views.Tally()
-        select = request.select
-        if self._schedule is not None and not select.id and select.sender is None and not select.older_than:
-            return self._summary_of_schedule(self._schedule, request, tally)
-        cursor = self._scan(request, lambda one: tally.add(one, self._dues(self._items(one.ident))), 0)
-        return {**tally.result(self._site_of), "next": cursor}
+        return self._search.summary(request)
 
     def _explain(self, request: Request) -> dict[str, Any]:
         if self._explainer is None:
@@ -166,26 +157,6 @@ class Control:
         """They have changed: they hold here when this is answered."""
         self._look_again()
         return {}
-
-    def _summary_of_schedule(self, schedule: Schedule, request: Request, tally: views.Tally) -> dict[str, Any]:
-        """The same of what the schedule knows, an eighth of the work: no envelope or state is decoded for it. The
-        cursor is a shard's number."""
-        start = int(request.after) if request.after.isdigit() else 0
-        started = resumed = clock.now()
-        sites: dict[str, str] = {}
-        select = request.select
-        for number in range(start, SHARDS):
-            if number > start and clock.now() - started >= BUDGET:
-                return {**tally.result(self._site_of), "next": f"{number:03d}"}
-            wall = clock.wall()
-            for count, first in enumerate(schedule.shard(number)):
-                items = views.meant(first, select, sites, self._site_of)
-                if items:
-                    tally.add_items(items, self._store.size(first.ident), schedule.due_wall, wall)
-                if count % _MANY == _MANY - 1 and clock.now() - resumed >= SLICE:
-                    self._rest(SLICE)
-                    resumed = clock.now()
-        return {**tally.result(self._site_of), "next": None}
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -277,11 +248,11 @@ class Control:
         was changed before is told all the same.
         """
         if not request.select.says_something:
-            raise MisuseError("say which mail: an ID, --domain, --site, --sender, --older-than or --all")
+            raise MisuseError("say which mail: an ID, --domain, --site, --sender, --older-than, --reply or --all")
         most = most or _BATCH
-        until = clock.now() + BUDGET
+        until = clock.now() + search.BUDGET
         found: list[bytes] = []
-        cursor = self._scan(request, lambda one: found.append(one.ident), _within(request.limit))
+        cursor = self._search.scan(request, lambda one: found.append(one.ident), _within(request.limit))
         changed = busy = 0
         for start in range(0, len(found), most):
             if start and clock.now() >= until:
@@ -289,10 +260,10 @@ class Control:
                 break
             batch = []
             for ident in found[start : start + most]:
-                one = self._look(ident, request)
+                one = self._search.look(ident, request)
                 if one is None or not one.indices or not wanted(one):
                     continue
-                if any(item.place is Place.RUNNING for item in self._items(ident)):
+                if any(item.place is Place.RUNNING for item in self._search.items(ident)):
                     busy += 1
                 else:
                     batch.append(one)
@@ -340,55 +311,6 @@ class Control:
                     who=request.who,
                     **more,
                 )
-
-    # -- looking through the queue --------------------------------------------------------------------------------
-
-    def _scan(self, request: Request, take: Callable[[Found], object], most: int) -> str | None:
-        """Hand up to `most` selected messages (0 = all) to `take`, in id order; the cursor, None at the end."""
-        if request.select.id:
-            one = self._look(idents.from_text(request.select.id), request)
-            if one is not None and one.indices:
-                take(one)
-            return None
-        after = idents.from_text(request.after) if request.after else None
-        started = resumed = clock.now()
-        looked = taken = 0
-        while page := self._store.page(after, PAGE):
-            for ident in page:
-                after = ident
-                one = self._look(ident, request)
-                if one is not None and one.indices:
-                    take(one)
-                    taken += 1
-                    if taken == most:
-                        return idents.to_text(after)
-                looked += 1
-                if looked % _LOOKS == 0 and clock.now() - resumed >= SLICE:
-                    if clock.now() - started >= BUDGET:
-                        return idents.to_text(after)
-                    self._rest(SLICE)
-                    resumed = clock.now()
-            if len(page) < PAGE:
-                break
-        return None
-
-    def _look(self, ident: bytes, request: Request) -> Found | None:
-        """The message as it stands now; None when it is not here. indices () when it is not selected."""
-        envelope = self._store.envelope(ident)
-        if envelope is None:
-            return None
-        state = self._store.state(ident)
-        return Found(ident, envelope, state, chosen(request.select, envelope, state, clock.wall(), self._site_of))
-
-    def _dues(self, items: list[Any]) -> dict[str, float]:
-        """When the schedule looks at what waits, by domain."""
-        if self._schedule is None:
-            return {}
-        due_wall = self._schedule.due_wall
-        return {item.domain: due_wall(item) for item in items if item.place is Place.WAITING}
-
-    def _items(self, ident: bytes) -> list[Any]:
-        return self._schedule.items(ident) if self._schedule is not None else []
 
 
 def _within(limit: int) -> int:

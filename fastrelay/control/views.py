@@ -11,7 +11,8 @@ from fastrelay.mail.ident import born
 from fastrelay.mail.state import Status, Waiting
 from fastrelay.schedule.item import Item, Place
 
-DOMAINS = 1000  # domains told apart in one summary answer; the rest counts as OTHERS
+DOMAINS = 5000  # domains of one summary answer, 1 MB of JSON; then it ends, and the next page goes on
+_MOST = 2 * DOMAINS  # what a last message, or shard, may make of them; what comes after that counts as OTHERS
 OTHERS = "(others)"
 HEADERS = 16 * 1024  # octets of the header section that `show` prints
 
@@ -123,6 +124,11 @@ class Tally:
         self._domains: dict[str, dict[str, Any]] = {}
         self._totals = {"messages": 0, "recipients": 0, "octets": 0, "held": 0}
 
+    @property
+    def full(self) -> bool:
+        """Time for an answer: sums of further domains belong into the next."""
+        return len(self._domains) >= DOMAINS
+
     def add(self, one: Found, dues: Dues = _RECORDED) -> None:
         """Count one message with its selected recipients."""
         totals = self._totals
@@ -139,7 +145,7 @@ class Tally:
             due = dues.get(name, standing.due)
             counted = self._domains.get(name)
             if counted is None:
-                if len(self._domains) >= DOMAINS:
+                if len(self._domains) >= _MOST:
                     name = OTHERS
                 counted = self._domains.setdefault(
                     name,
@@ -167,7 +173,7 @@ class Tally:
             name = item.domain
             counted = self._domains.get(name)
             if counted is None:
-                if len(self._domains) >= DOMAINS:
+                if len(self._domains) >= _MOST:
                     name = OTHERS
                 counted = self._domains.setdefault(
                     name, {"messages": 0, "recipients": 0, "tried": 0, "oldest": oldest, "next": due}

@@ -52,10 +52,19 @@ BAD1: dict[str, Any] = {"slot": 1, "error": "bad request: what", "code": 64}
 
 
 def test_a_list_asks_for_a_page_and_passes_selectors_on() -> None:
-    query = {"domain": "a", "site": "s", "sender": "", "older_than": "60", "held": "true", "after": "0a", "limit": "7"}
+    query = {
+        "domain": "a",
+        "site": "s",
+        "sender": "",
+        "older_than": "60",
+        "reply": "r",
+        "held": "true",
+        "after": "0a",
+        "limit": "7",
+    }
     status, page, slots = ask("queue", OK0, query=query)
     assert (status, page) == (200, {"rows": [{"id": "a", "slot": 0}], "next": None, "incomplete": []})
-    select = {"domain": "a", "site": "s", "sender": "", "older_than": 60.0, "held": True}
+    select = {"domain": "a", "site": "s", "sender": "", "older_than": 60.0, "reply": "r", "held": True}
     assert slots.asked == [({"verb": "list", "after": "0a", "limit": 7, "select": select}, False)]
 
 

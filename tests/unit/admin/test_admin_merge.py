@@ -87,3 +87,10 @@ def test_changes_add_up() -> None:
 def test_shown_is_the_answer_that_has_it(found: int | None) -> None:
     answers = [{"slot": slot, "found": slot == found} for slot in range(2)]
     assert merge.shown(answers) == (None if found is None else answers[found])
+
+
+def test_sums_are_bounded_in_domains_and_none_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "DOMAINS", 2)
+    pages = [{"domains": {f"d{n}": domain() for n in order}} for order in ((0, 1, 2), (3, 1, 0))]
+    merged = merge.summaries(pages)["domains"]
+    assert {name: one["messages"] for name, one in merged.items()} == {"d0": 2, "d1": 2, merge.OTHERS: 2}

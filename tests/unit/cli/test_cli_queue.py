@@ -52,8 +52,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_selectors_become_a_select() -> None:
     assert select() == {} and select(everything=True) == {"all": True}
-    given = select(ident=ID.upper(), domain="Y.example", site="s", sender="", older_than="2h", held=False)
-    assert given == {"id": ID, "domain": "y.example", "site": "s", "sender": "", "older_than": 7200.0, "held": False}
+    given = select(ident=ID.upper(), domain="Y.example", site="s", sender="", older_than="2h", reply="No", held=False)
+    assert given == {
+        "id": ID, "domain": "y.example", "site": "s", "sender": "", "older_than": 7200.0, "reply": "No", "held": False,
+    }  # fmt: skip
     assert to_query({"held": False, "older_than": 7200.0, "sender": ""}) == {
         "held": "false", "older_than": "7200.0", "sender": "",
     }  # fmt: skip

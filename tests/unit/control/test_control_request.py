@@ -33,6 +33,7 @@ def select(**wanted: object) -> tuple[int, ...]:
         ({"sender": ""}, ()),
         ({"older_than": 600.0}, (0, 1)),
         ({"older_than": 601.0}, ()),
+        ({"reply": "no such text"}, ()),
         ({"held": True}, ()),
         ({"held": False}, (0, 1)),
     ],

@@ -1,14 +1,15 @@
 """The verbs against a spool and a schedule that live in dicts."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastrelay.config import Log
-from fastrelay.control import Control, verbs
+from fastrelay.control import Control, search, verbs, views
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.eventlog import EventLog
 from fastrelay.mail.envelope import Envelope, Recipient
@@ -85,6 +86,13 @@ class Schedule:
                     item.ident, item.sibling = ident, after
                 firsts.append(items[0])
         return firsts
+
+    def at_domain(self, domain: str) -> Iterator[list[Item]]:
+        """Newest first: who asks must put them in order."""
+        for ident, items in sorted(self.table.items(), reverse=True):
+            for item in items:
+                item.ident = ident
+            yield [item for item in items if item.domain == domain]
 
     def due_wall(self, item: Item) -> float:
         return item.due
@@ -213,13 +221,69 @@ def test_a_summary_by_the_schedule_is_one_by_the_records(slot: Slot, select: dic
 
 
 def test_a_long_summary_goes_on_where_it_stopped(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "BUDGET", -1.0)
+    monkeypatch.setattr(search, "BUDGET", -1.0)
     seen, after, pages = 0, "", 0
     while after is not None:
         answer = slot.ask("summary", after=after)
         assert after == "" or answer["next"] is None or answer["next"] > after
         seen, after, pages = seen + answer["messages"], answer["next"], pages + 1
     assert (seen, pages) == (10, 256)
+
+
+@pytest.mark.parametrize("select", [{}, {"older_than": 0.001}])
+def test_a_summary_of_many_domains_ends_and_goes_on_and_none_is_split(
+    slot: Slot, monkeypatch: pytest.MonkeyPatch, select: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(views, "DOMAINS", 2)
+    monkeypatch.setattr(views, "_MOST", 4)
+    slot.spool.open.clear()
+    slot.schedule.table.clear()
+    for n in range(30):
+        key, name = bytes(15) + bytes([n]), f"d{n % 10}.example"
+        slot.spool.open[key] = (Envelope("s@x", (Recipient(f"u@{name}"),), 1.0, size=1), State(1, (Waiting(1, 2.0),)))
+        slot.schedule.add(key, name, (0,), expires=1e10)
+    sums: dict[str, int] = {}
+    after: str | None = ""
+    pages = 0
+    while after is not None:
+        answer = slot.ask("summary", after=after, select=select)
+        for name, counted in answer["domains"].items():
+            sums[name] = sums.get(name, 0) + counted["messages"]
+        after, pages = answer["next"], pages + 1
+    assert sums == {f"d{n}.example": 3 for n in range(10)} and pages > 10
+
+
+def test_sums_over_a_short_queue_rest_as_well(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its shards are shorter than the stretch between two looks at the clock."""
+    monkeypatch.setattr(search, "_MANY", 4)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "now", lambda: next(ticks) * 0.01)
+    assert slot.ask("summary")["messages"] == 10
+    assert len(slot.rests) == 2
+
+
+def test_a_domain_is_listed_without_a_look_at_other_mail(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+    envelope = slot.spool.envelope
+    monkeypatch.setattr(slot.spool, "envelope", lambda ident: looked.append(ident) or envelope(ident))
+    first = slot.ask("list", limit=2, select={"domain": "B.example"})
+    assert [row["id"] for row in first["rows"]] == [ident(1).hex(), ident(3).hex()] and len(looked) == 2
+    slot.schedule.remove(ident(5))
+    del slot.spool.open[ident(5)]
+    rest = slot.ask("list", after=first["next"], select={"domain": "b.example"})
+    assert [row["id"] for row in rest["rows"]] == [ident(7).hex(), ident(9).hex()] and rest["next"] is None
+    assert {ident(n) for n in (0, 2, 4, 6, 8)}.isdisjoint(looked)
+    slot.schedule.add(ident(0), "b.example", (0,), expires=1e10)
+    slot.spool.open[ident(0)] = Envelope("s@x", (Recipient("n@b.example"),), 1.0, size=1), State(1, (Waiting(1, 2.0),))
+    again = slot.ask("list", select={"domain": "b.example"})
+    assert [row["id"] for row in again["rows"]] == [ident(n).hex() for n in (0, 1, 3, 7, 9)], "a new list is a new look"
+
+
+def test_mail_is_selected_by_its_last_reply(slot: Slot) -> None:
+    assert slot.ask("list", select={"reply": "LATER"})["rows"]
+    assert slot.ask("summary", select={"reply": "451 later"})["messages"] == 10
+    assert slot.ask("summary", select={"reply": "greylisted"})["messages"] == 0
+    assert slot.ask("retry", select={"reply": "later", "domain": "b.example"})["changed"] == 5
 
 
 def test_lists_are_keyset_pages(slot: Slot) -> None:
@@ -238,7 +302,7 @@ def test_a_page_that_meets_the_limit_exactly_goes_on_to_an_empty_one(slot: Slot)
 
 
 def test_long_looks_rest_and_stop_at_the_budget(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "_LOOKS", 1)
+    monkeypatch.setattr(search, "_LOOKS", 1)
     ticks = iter(range(1000))
     monkeypatch.setattr(clock, "now", lambda: next(ticks) * 0.2)
     answer = slot.ask("list")
@@ -391,8 +455,8 @@ def test_what_was_changed_before_the_disk_was_full_is_told(slot: Slot, monkeypat
 
 def test_changes_go_on_from_a_cursor_when_they_take_long(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verbs, "_BATCH", 4)
-    monkeypatch.setattr(verbs, "BUDGET", 0.0)
-    monkeypatch.setattr(verbs, "_LOOKS", 1000)
+    monkeypatch.setattr(search, "BUDGET", 0.0)
+    monkeypatch.setattr(search, "_LOOKS", 1000)
     first = slot.ask("retry", select={"all": True})
     assert (first["changed"], first["next"]) == (4, ident(3).hex())
     assert slot.ask("retry", select={"all": True}, after=first["next"])["next"] == ident(7).hex()

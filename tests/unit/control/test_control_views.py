@@ -59,8 +59,9 @@ def test_sums_count_a_message_once_per_domain() -> None:
 
 def test_sums_are_bounded_in_domains() -> None:
     tally = views.Tally()
-    for n in range(views.DOMAINS + 50):
+    for n in range(2 * views.DOMAINS + 50):
+        assert tally.full == (n >= views.DOMAINS)
         tally.add(found(1.0, f"d{n}"))
     domains = tally.result(lambda domain: "")["domains"]
-    assert len(domains) == views.DOMAINS + 1
+    assert len(domains) == 2 * views.DOMAINS + 1
     assert domains[views.OTHERS]["messages"] == 50

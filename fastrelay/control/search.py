@@ -1,0 +1,155 @@
+"""Looking through the mail of one slot: what a selector means, in id order, in slices, and the sums over it.
+
+Work rests after each SLICE, so mail goes on meanwhile, and ends with a cursor after BUDGET, or when an answer is full;
+the next page goes on behind it. All messages are looked at, which costs 5 us each; where a domain was named only its
+own, which the schedule knows.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fastrelay.control import views
+from fastrelay.control.faces import Schedule, Strongbox
+from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen
+from fastrelay.mail import ident as idents
+from fastrelay.runtime import clock
+from fastrelay.schedule.item import Place
+from fastrelay.schedule.table import SHARDS
+
+BUDGET = 1.0  # seconds per answer: half of what the admin process waits for a worker
+REMEMBERED = 10.0  # seconds for which the list of a domain's messages serves further pages of it
+_LOOKS = 32  # messages between two looks at the clock
+_MANY = 128  # the same where nothing is decoded
+
+
+class Search:
+    """One per slot. schedule: None where the relay does not run. rest: lets others work between two slices."""
+
+    __slots__ = ("_last_domain", "_rest", "_schedule", "_site_of", "_store")
+
+    def __init__(
+        self, store: Strongbox, schedule: Schedule | None, site_of: SiteOf, rest: Callable[[float], None]
+    ) -> None:
+        self._store = store
+        self._schedule = schedule
+        self._site_of = site_of
+        self._rest = rest
+        self._last_domain: tuple[str, float, list[bytes]] | None = None
+
+    # -- one message ----------------------------------------------------------------------------------------------
+
+    def look(self, ident: bytes, request: Request) -> Found | None:
+        """The message as it stands now; None when it is not here. indices () when it is not selected."""
+        envelope = self._store.envelope(ident)
+        if envelope is None:
+            return None
+        state = self._store.state(ident)
+        return Found(ident, envelope, state, chosen(request.select, envelope, state, clock.wall(), self._site_of))
+
+    def items(self, ident: bytes) -> list[Any]:
+        """Its items on the schedule."""
+        return self._schedule.items(ident) if self._schedule is not None else []
+
+    def dues(self, items: list[Any]) -> dict[str, float]:
+        """When the schedule looks at what waits, by domain."""
+        if self._schedule is None:
+            return {}
+        due_wall = self._schedule.due_wall
+        return {item.domain: due_wall(item) for item in items if item.place is Place.WAITING}
+
+    # -- all of them -----------------------------------------------------------------------------------------------
+
+    def scan(self, request: Request, take: Callable[[Found], object], most: int) -> str | None:
+        """Hand up to `most` selected messages (0 = all) to `take`, in id order, until it says True, or time is up: the
+        cursor; None at the end."""
+        if request.select.id:
+            one = self.look(idents.from_text(request.select.id), request)
+            if one is not None and one.indices:
+                take(one)
+            return None
+        started = resumed = clock.now()
+        looked = taken = 0
+        for page in self._pages(request):
+            for ident in page:
+                one = self.look(ident, request)
+                if one is not None and one.indices:
+                    taken += 1
+                    if take(one) is True or taken == most:
+                        return idents.to_text(ident)
+                looked += 1
+                if looked % _LOOKS == 0 and clock.now() - resumed >= SLICE:
+                    if clock.now() - started >= BUDGET:
+                        return idents.to_text(ident)
+                    self._rest(SLICE)
+                    resumed = clock.now()
+        return None
+
+    def summary(self, request: Request) -> dict[str, Any]:
+        """The sums over what is selected, and `next`."""
+        tally = views.Tally()
+        select = request.select
+        recorded = select.id or select.sender is not None or select.older_than or select.reply
+        if self._schedule is not None and not recorded:
+            return self._summary_of_schedule(self._schedule, request, tally)
+
+        def take(one: Found) -> bool:
+            tally.add(one, self.dues(self.items(one.ident)))
+            return tally.full
+
+        cursor = self.scan(request, take, 0)
+        return {**tally.result(self._site_of), "next": cursor}
+
+    def _summary_of_schedule(self, schedule: Schedule, request: Request, tally: views.Tally) -> dict[str, Any]:
+        """The same of what the schedule knows, an eighth of the work: no envelope or state is decoded for it. The
+        cursor is a shard's number."""
+        start = int(request.after) if request.after.isdigit() else 0
+        started = resumed = clock.now()
+        sites: dict[str, str] = {}
+        select = request.select
+        looked = 0  # over all shards: those of a short queue have less than _MANY each
+        for number in range(start, SHARDS):
+            if number > start and (tally.full or clock.now() - started >= BUDGET):
+                return {**tally.result(self._site_of), "next": f"{number:03d}"}
+            wall = clock.wall()
+            for first in schedule.shard(number):
+                items = views.meant(first, select, sites, self._site_of)
+                if items:
+                    tally.add_items(items, self._store.size(first.ident), schedule.due_wall, wall)
+                looked += 1
+                if looked % _MANY == 0 and clock.now() - resumed >= SLICE:
+                    self._rest(SLICE)
+                    resumed = clock.now()
+        return {**tally.result(self._site_of), "next": None}
+
+    def _pages(self, request: Request) -> Iterator[Sequence[bytes]]:
+        """What is to be looked at, in id order: all messages, or only those the schedule knows at the domain."""
+        after = idents.from_text(request.after) if request.after else None
+        domain = request.select.domain.lower()
+        if self._schedule is not None and domain:
+            known = self._at_domain(self._schedule, domain, after)
+            for start in range(bisect_right(known, after) if after else 0, len(known), PAGE):
+                yield known[start : start + PAGE]
+            return
+        while page := self._store.page(after, PAGE):
+            yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1]
+
+    def _at_domain(self, schedule: Schedule, domain: str, after: bytes | None) -> list[bytes]:
+        """The messages at a domain, in order. A millionth of the queue decodes nothing of the rest: 0.1 s of work where
+        reading every envelope takes 3 s. The pages behind the first of a long list (`after`) go on in the same one."""
+        last = self._last_domain
+        if after is not None and last is not None and last[0] == domain and clock.now() < last[1]:
+            return last[2]
+        found: list[bytes] = []
+        resumed = clock.now()
+        for some in schedule.at_domain(domain):
+            found += [item.ident for item in some]
+            if clock.now() - resumed >= SLICE:
+                self._rest(SLICE)
+                resumed = clock.now()
+        found.sort()
+        self._last_domain = (domain, clock.now() + REMEMBERED, found)
+        return found
