@@ -81,11 +81,13 @@ class Page(Answer, frozen=True, kw_only=True):
 
 
 class Domain(msgspec.Struct, frozen=True):
-    """Sums over the mail to one recipient domain. tried: recipients tried at least once. oldest: when it came."""
+    """Sums over the mail to one recipient domain. tried: recipients tried at least once; stopped: those on hold or
+    suspended. oldest: when it came. next: the next attempt of the others, 0.0 where there are none."""
 
     messages: int
     recipients: int
     tried: int
+    stopped: int
     oldest: float
     next: float
     site: str

@@ -52,10 +52,10 @@ def summaries(answers: Iterable[Answer]) -> Answer:
             if sums is None:
                 domains[name] = dict(counted)
                 continue
-            for key in ("messages", "recipients", "tried"):
+            for key in ("messages", "recipients", "tried", "stopped"):
                 sums[key] += counted[key]
             sums["oldest"] = min(sums["oldest"], counted["oldest"])
-            sums["next"] = min(sums["next"], counted["next"])
+            sums["next"] = min((one for one in (sums["next"], counted["next"]) if one), default=0.0)
             sums["site"] = sums["site"] or counted["site"]
     return {**totals, "domains": domains}
 

@@ -106,7 +106,7 @@ def _domain(slots: list[Answer]) -> Iterator[str]:
 
 def _row(slot: Answer) -> tuple[object, ...]:
     found, lane = slot["queued"], slot["lane"]
-    places, connecting = found["places"], found["unconnected"]
+    places, connecting = found["places"], found.get("unconnected", 0)
     state, window = "", ""
     if lane is not None:
         window = f"{lane['window']['size']} of {lane['window']['limit']}"
@@ -135,7 +135,7 @@ def _attempt(found: Answer) -> str:
     seconds, waiting = found["next_seconds"], found["places"].get("waiting", 0)
     if seconds is None or (seconds > 0.0 and not waiting):
         return ""
-    return "none left" if found["next_is_expiry"] else f"in {span(seconds)}" if seconds > 0.0 else "now"
+    return "none left" if found.get("next_is_expiry") else f"in {span(seconds)}" if seconds > 0.0 else "now"
 
 
 def _port(host: Answer) -> str:

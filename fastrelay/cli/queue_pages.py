@@ -24,7 +24,7 @@ def summary(told: Answer) -> list[str]:
             one["recipients"],
             one["tried"],
             span(now - one["oldest"]),
-            _due(one["next"], now),
+            "stopped" if one.get("stopped", 0) >= one["recipients"] else _due(one["next"], now),
             one["site"],
         )
         for name, one in domains[:_DOMAINS]

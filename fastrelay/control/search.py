@@ -94,7 +94,9 @@ class Search:
             return self._summary_of_schedule(self._schedule, request, tally)
 
         def take(one: Found) -> bool:
-            tally.add(one, self.dues(self.items(one.ident)))
+            items = self.items(one.ident)
+            stopped = [item.domain for item in items if views.place_of(item) == "suspended"]
+            tally.add(one, self.dues(items), stopped)
             return tally.full
 
         cursor = self.scan(request, take, 0)

@@ -1,6 +1,6 @@
 """What the verbs answer with: a row of the queue, everything about one message, the sums over many. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -129,8 +129,8 @@ class Tally:
         """Time for an answer: sums of further domains belong into the next."""
         return len(self._domains) >= DOMAINS
 
-    def add(self, one: Found, dues: Dues = _RECORDED) -> None:
-        """Count one message with its selected recipients."""
+    def add(self, one: Found, dues: Dues = _RECORDED, stopped: Container[str] = ()) -> None:
+        """Count one message with its selected recipients. stopped: its domains that stand before a suspension."""
         totals = self._totals
         totals["messages"] += 1
         totals["recipients"] += len(one.indices)
@@ -142,20 +142,24 @@ class Tally:
             if not isinstance(standing, Waiting):
                 continue
             name = one.envelope.recipients[index].domain
-            due = dues.get(name, standing.due)
+            due = dues.get(name, standing.due) or one.envelope.created
             counted = self._domains.get(name)
             if counted is None:
                 if len(self._domains) >= _MOST:
                     name = OTHERS
                 counted = self._domains.setdefault(
                     name,
-                    {"messages": 0, "recipients": 0, "tried": 0, "oldest": one.envelope.created, "next": due},
-                )
+                    {"messages": 0, "recipients": 0, "tried": 0, "stopped": 0, "oldest": one.envelope.created,
+                     "next": 0.0},
+                )  # fmt: skip
             counted["messages"] += name not in seen
             counted["recipients"] += 1
             counted["tried"] += standing.attempts > 0
             counted["oldest"] = min(counted["oldest"], one.envelope.created)
-            counted["next"] = min(counted["next"], due)
+            if one.state.held or name in stopped:
+                counted["stopped"] += 1
+            elif not counted["next"] or due < counted["next"]:
+                counted["next"] = due
             seen.add(name)
 
     def add_items(self, items: Sequence[Item], octets: int, due_wall: Callable[[Item], float], wall: float) -> None:
@@ -169,14 +173,14 @@ class Tally:
             recipients = len(item.indices)
             totals["recipients"] += recipients
             place = item.place
-            due = due_wall(item) if place is Place.WAITING or place is Place.HELD else wall
+            due = due_wall(item) if place is Place.WAITING else wall
             name = item.domain
             counted = self._domains.get(name)
             if counted is None:
                 if len(self._domains) >= _MOST:
                     name = OTHERS
                 counted = self._domains.setdefault(
-                    name, {"messages": 0, "recipients": 0, "tried": 0, "oldest": oldest, "next": due}
+                    name, {"messages": 0, "recipients": 0, "tried": 0, "stopped": 0, "oldest": oldest, "next": 0.0}
                 )
             counted["messages"] += 1
             counted["recipients"] += recipients
@@ -184,11 +188,14 @@ class Tally:
                 counted["tried"] += recipients
             if oldest < counted["oldest"]:
                 counted["oldest"] = oldest
-            if due < counted["next"]:
+            if place is Place.HELD or (place is Place.WAITING and item.route is not None):
+                counted["stopped"] += recipients
+            elif not counted["next"] or due < counted["next"]:
                 counted["next"] = due
 
     def result(self, site_of: SiteOf) -> dict[str, Any]:
-        """Totals, and by domain: messages, recipients, how many of them were tried, oldest, next attempt, site."""
+        """Totals, and by domain: messages, recipients, how many of them were tried, how many are on hold or suspended,
+        oldest, next attempt of the others (0.0 = there are none), site."""
         for name, counted in self._domains.items():
             counted["site"] = site_of(name) if name != OTHERS else ""
         return {**self._totals, "domains": self._domains}

@@ -50,7 +50,16 @@ def test_a_slot_that_found_nothing_yet_holds_the_page_back() -> None:
 
 
 def domain(**changed: Any) -> dict[str, Any]:
-    return {"messages": 1, "recipients": 2, "tried": 1, "oldest": 50.0, "next": 90.0, "site": "", **changed}
+    return {
+        "messages": 1,
+        "recipients": 2,
+        "tried": 1,
+        "stopped": 0,
+        "oldest": 50.0,
+        "next": 90.0,
+        "site": "",
+        **changed,
+    }
 
 
 def test_nothing_is_said_to_be_gone_while_a_slot_has_not_answered() -> None:
@@ -64,7 +73,7 @@ def test_summaries_add_up() -> None:
         {"slot": 0, "messages": 3, "recipients": 4, "octets": 100, "held": 1,
          "domains": {"a": domain(), "b": domain()}},
         {"slot": 1, "messages": 2, "recipients": 2, "octets": 10, "held": 0,
-         "domains": {"a": domain(oldest=20.0, next=95.0, site="google", tried=0)}},
+         "domains": {"a": domain(oldest=20.0, next=0.0, site="google", tried=0, stopped=2)}},
         {"slot": 2, "error": "no room", "code": 75},
     ]  # fmt: skip
     merged = merge.summaries(answers)
@@ -72,7 +81,7 @@ def test_summaries_add_up() -> None:
         "messages": 5, "recipients": 6, "octets": 110, "held": 1,
     }  # fmt: skip
     assert merged["domains"]["a"] == {
-        "messages": 2, "recipients": 4, "tried": 1, "oldest": 20.0, "next": 90.0, "site": "google",
+        "messages": 2, "recipients": 4, "tried": 1, "stopped": 2, "oldest": 20.0, "next": 90.0, "site": "google",
     }  # fmt: skip
     assert merged["domains"]["b"] == domain()
     assert answers[0]["domains"]["a"] == domain(), "the answers are left as they were"

@@ -133,13 +133,23 @@ def test_pages() -> None:
     nothing = queue_pages.listing({"rows": [], "next": None, "now": now})
     assert nothing == ["no mail in the queue, or none that is meant by that"]
     domains = {
-        f"d{n}.example": {"messages": n, "recipients": n, "tried": 0, "oldest": 0.0, "next": 0.0, "site": ""}
+        f"d{n}.example": {
+            "messages": n,
+            "recipients": n,
+            "tried": 0,
+            "stopped": 0,
+            "oldest": 0.0,
+            "next": 0.0,
+            "site": "",
+        }
         for n in range(1, 53)
     }
+    domains["d51.example"] |= {"stopped": 51}
     told = {"messages": 9, "recipients": 9, "octets": 10_000, "held": 1, "domains": domains, "now": now}
     lines = queue_pages.summary(told)
     assert lines[0] == "9 messages (1 held), 9 recipients, 10.0KB"
     assert lines[3].split() == ["d52.example", "52", "52", "0", "2m", "40s", "now"]
+    assert lines[4].split() == ["d51.example", "51", "51", "0", "2m", "40s", "stopped"]
     assert lines[-1].startswith("and 2 more domains")
     detail = {
         **ROW, "client": "192.0.2.1", "helo": "a\x1bb", "found": True, "headers": "Subject: \x1b[31m\r\n", "now": now,

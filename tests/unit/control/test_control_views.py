@@ -3,7 +3,9 @@
 from fastrelay.control import views
 from fastrelay.control.request import Found
 from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.route import Route, RouteKind
 from fastrelay.mail.state import State, Status, Waiting
+from fastrelay.schedule.item import Item, Place
 
 
 def found(created: float = 1000.0, *domains: str, held: str = "") -> Found:
@@ -49,11 +51,13 @@ def test_sums_count_a_message_once_per_domain() -> None:
     tally = views.Tally()
     tally.add(found(1000.0, "a", "a", "b"))
     tally.add(found(900.0, "a", held="x"))
-    result = tally.result({"a": "big", "b": ""}.__getitem__)
-    assert (result["messages"], result["recipients"], result["octets"], result["held"]) == (2, 4, 200, 1)
+    tally.add(found(100.0, "c"), stopped=["c"])
+    result = tally.result({"a": "big", "b": "", "c": ""}.__getitem__)
+    assert (result["messages"], result["recipients"], result["octets"], result["held"]) == (3, 5, 300, 1)
     assert result["domains"]["a"] == {
-        "messages": 2, "recipients": 3, "tried": 1, "oldest": 900.0, "next": 900.0, "site": "big",
+        "messages": 2, "recipients": 3, "tried": 1, "stopped": 1, "oldest": 900.0, "next": 1000.0, "site": "big",
     }  # fmt: skip
+    assert (result["domains"]["c"]["stopped"], result["domains"]["c"]["next"]) == (1, 0.0), "whoever waits for a word"
     assert result["domains"]["b"]["next"] == 1020.0
 
 
@@ -65,3 +69,19 @@ def test_sums_are_bounded_in_domains() -> None:
     domains = tally.result(lambda domain: "")["domains"]
     assert len(domains) == 2 * views.DOMAINS + 1
     assert domains[views.OTHERS]["messages"] == 50
+
+
+def test_sums_by_the_schedule_tell_what_is_stopped_from_what_comes() -> None:
+    def item(place: Place, route: Route | None = None) -> Item:
+        return Item(b"i" * 16, "a", (0,), 1, 50.0, 99.0, place, route)
+
+    barred = Route("a", "big", RouteKind.MX, (), 0.0)
+    tally = views.Tally()
+    for one in (item(Place.WAITING, barred), item(Place.HELD)):
+        tally.add_items([one], 10, lambda item: item.due, 7.0)
+    counted = tally.result(lambda domain: "")["domains"]["a"]
+    assert (counted["recipients"], counted["stopped"], counted["next"]) == (2, 2, 0.0)
+    tally.add_items([item(Place.WAITING)], 10, lambda item: item.due, 7.0)
+    assert (counted["stopped"], counted["next"]) == (2, 50.0)
+    tally.add_items([item(Place.READY, barred)], 10, lambda item: item.due, 7.0)
+    assert (counted["stopped"], counted["next"]) == (2, 7.0)
