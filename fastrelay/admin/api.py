@@ -116,7 +116,8 @@ class Api:
             raise HttpError(404, f"nothing at {request.path}; see {ROOT}openapi.json")
         found = methods.get("GET" if request.method == "HEAD" else request.method)
         if found is None:
-            raise HttpError(405, " or ".join(methods))
+            allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
+            raise HttpError(405, " or ".join(allowed), f"Allow: {', '.join(allowed)}")
         operation, serve = found
         names = {parameter.name for parameter in operation.query}
         for key, value in request.query.items():

@@ -28,18 +28,28 @@ REASONS = {
     503: "Service Unavailable",
     505: "HTTP Version Not Supported",
 }
+CRLF = "\r\n"
+_CODES = {400: 64, 404: 65, 405: 64, 503: 75}  # HTTP -> sysexits, where there is one
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 _encode = msgspec.json.Encoder(enc_hook=str, order="deterministic").encode
 
 
 class HttpError(Exception):
-    """The request cannot be served: answer `status` with `text` and close."""
+    """The request cannot be served: answer `status` with `text`. field: one of the answer's head, as RFC 9110 wants it
+    of a 401 (11.6.1) and a 405 (10.2.1)."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, field: str = "") -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.field = field
+
+    @property
+    def response(self) -> "Response":
+        """What is answered; code: of sysexits.h, as everywhere in the API."""
+        answer = json_response({"error": self.text, "code": _CODES.get(self.status, 0)}, self.status)
+        return answer._replace(field=self.field)
 
 
 class Request(NamedTuple):
@@ -55,11 +65,12 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One answer."""
+    """One answer. field: one more of its head, "" for none."""
 
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    field: str = ""
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -119,6 +130,7 @@ def response_octets(response: Response, *, keep_alive: bool, head_only: bool = F
         f"Content-Length: {len(response.body)}\r\n"
         "Cache-Control: no-store\r\n"
         "X-Content-Type-Options: nosniff\r\n"
+        f"{response.field}{CRLF if response.field else ''}"
         f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     )
     return [head.encode("ascii")] if head_only or not response.body else [head.encode("ascii"), response.body]

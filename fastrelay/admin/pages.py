@@ -42,7 +42,7 @@ class Pages:
         if page is None:
             raise HttpError(404, f"nothing at {request.path}; there are {', '.join(sorted(_PAGES))}")
         if request.method not in ("GET", "HEAD"):
-            raise HttpError(405, "GET or HEAD")
+            raise HttpError(405, "GET or HEAD", "Allow: GET, HEAD")
         return page(self)
 
     def _metrics(self) -> Response:

@@ -1,6 +1,8 @@
 """The HTTP server of the admin child: one task per connection, bounded in connections, octets and time.
 
-At most CONNECTIONS at once on each listener; one more is answered 503 and closed. A head and its body must arrive
+At most CONNECTIONS at once on each listener. One more takes the place of the one that has been waited for longest, its
+request not begun or not whole; where all are being answered it gets a 503. So connections that say nothing, however
+many, keep nobody out. A head and its body must arrive
 within PATIENCE, an idle connection lives for IDLE. An error of ours in a handler is a 500 for the asker and a crash
 report for us; the server goes on.
 """
@@ -25,11 +27,13 @@ Handler = Callable[[Request, bytes], Response]
 class Server:
     """Serves `handle(request, body)` on `sock` until closed. The handler may wait."""
 
-    __slots__ = ("_connections", "_handle", "_listener", "busy")
+    __slots__ = ("_connections", "_handle", "_leaving", "_listener", "_reading", "busy")
 
     def __init__(self, sock: socket.socket, handle: Handler) -> None:
         self._handle = handle
         self._connections = 0
+        self._reading: dict[Stream, None] = {}  # those whose request is waited for, the longest first
+        self._leaving: set[Stream] = set()  # those that make room
         self.busy = 0  # requests in hand
         self._listener = Listener(sock, self._converse, spawn=tasks.spawn)
         self._listener.start()
@@ -41,7 +45,7 @@ class Server:
     def _converse(self, stream: Stream) -> None:
         self._connections += 1
         try:
-            if self._connections > CONNECTIONS:
+            if self._connections - len(self._leaving) > CONNECTIONS and not self._make_room():
                 stream.expire_in(PATIENCE)
                 busy = json_response({"error": "too many connections, try again"}, 503)
                 stream.write_parts(response_octets(busy, keep_alive=False))
@@ -53,16 +57,29 @@ class Server:
             return  # gone or too slow: nobody is there to be told
         finally:
             self._connections -= 1
+            self._leaving.discard(stream)
             stream.close()
+
+    def _make_room(self) -> bool:
+        """Send away whom we wait for longest. False where all are being answered."""
+        stream = next(iter(self._reading), None)
+        if stream is None:
+            return False
+        del self._reading[stream]
+        self._leaving.add(stream)
+        stream.perish()
+        return True
 
     def _one(self, stream: Stream, left: bytes) -> bytes | None:
         """One request and its answer. Returns what was read past it, None when the connection ends."""
         try:
+            self._reading[stream] = None
             received = _request(stream, left)
         except HttpError as error:
-            refusal = json_response({"error": error.text}, error.status)
-            stream.write_parts(response_octets(refusal, keep_alive=False))
+            stream.write_parts(response_octets(error.response, keep_alive=False))
             return None
+        finally:
+            self._reading.pop(stream, None)
         if received is None:
             return None
         request, body, rest = received
@@ -74,13 +91,13 @@ class Server:
             stream.write_parts(response_octets(response, keep_alive=request.keep_alive, head_only=head_only))
         finally:
             self.busy -= 1
-        return rest if request.keep_alive else None
+        return rest if request.keep_alive and stream not in self._leaving else None
 
     def _answer(self, request: Request, body: bytes) -> Response:
         try:
             return self._handle(request, body)
         except HttpError as error:
-            return json_response({"error": error.text}, error.status)
+            return error.response
         except MachineShort as error:
             return json_response({"error": error.text, "code": 75}, 503)
         except Exception as error:

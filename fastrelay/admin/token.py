@@ -31,7 +31,11 @@ class Token:
         token = self._read()
         scheme, _, given = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token):
-            raise HttpError(401, 'send "Authorization: Bearer TOKEN", the first line of admin.token_file')
+            raise HttpError(
+                401,
+                'send "Authorization: Bearer TOKEN", the first line of admin.token_file',
+                "WWW-Authenticate: Bearer",
+            )
 
     def fault(self) -> str:
         """Why it opens nothing as the file is now; "" where it does, or where none is wanted."""

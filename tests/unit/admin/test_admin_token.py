@@ -14,6 +14,7 @@ def refused(token: Token, authorization: bytes) -> int:
     with pytest.raises(HttpError) as error:
         token.check(authorization)
     assert SECRET.decode() not in error.value.text
+    assert error.value.field == ("WWW-Authenticate: Bearer" if error.value.status == 401 else "")
     return error.value.status
 
 
