@@ -155,6 +155,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         ):
             one.relay.start()
             yield one
+            one.notices("asked", 0)  # nobody was told twice in all that time
             assert one.relay.stop() == 0, one.relay.said()
             assert not any(orphans for _, orphans in one.relay.audits())
     finally:
@@ -375,6 +376,24 @@ def test_curl_with_addresses_beyond_ascii(desk: Desk) -> None:
     assert [one for one in desk.every.commands if one.startswith(f"MAIL FROM:<{sender}>") and " SMTPUTF8" in one]
     bounce = desk.event("Bounce", recipient="büro@plain.test", sender=sender)
     assert (bounce["response"]["code"], bounce["response"]["enhanced_code"]) == (553, "5.6.7")
+
+
+def test_a_sender_beyond_ascii_gets_its_notice(desk: Desk) -> None:
+    """RFC 6533: by SMTPUTF8, of the kinds made for it, with the addresses as they are."""
+    sender, absent = "josé@every.test", "refusedü@there.test"
+    with desk.client("open") as client:
+        client.ehlo()
+        client.command_encoding = "utf-8"
+        client.sendmail(sender, [absent], text("unheard"), ["SMTPUTF8", "BODY=8BITMIME"])
+
+    def notices() -> list[Taken]:
+        return [one for one in desk.every.messages if one.recipients == (sender,) and not one.sender]
+
+    debian.wait_until(lambda: bool(notices()), 20, "the notice")
+    (notice,) = notices()
+    assert b"Content-Type: message/global-delivery-status\r\n" in notice.content
+    assert f"\r\nFinal-Recipient: utf-8; {absent}\r\nAction: failed\r\nStatus: 5.1.1\r\n".encode() in notice.content
+    assert [one for one in desk.every.commands if one.startswith("MAIL FROM:<>") and " SMTPUTF8" in one]
 
 
 def test_what_only_claims_to_need_smtputf8_goes_through(desk: Desk) -> None:
