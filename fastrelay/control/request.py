@@ -60,11 +60,16 @@ class Found(NamedTuple):
     indices: tuple[int, ...]
 
 
+def may_be_meant(select: Select, envelope: Envelope, now: float) -> bool:
+    """As far as the envelope tells."""
+    if select.sender is not None and envelope.sender.lower() != select.sender.lower():
+        return False
+    return not select.older_than or now - envelope.created >= select.older_than
+
+
 def chosen(select: Select, envelope: Envelope, state: State, now: float, site_of: SiteOf) -> tuple[int, ...]:
     """The open recipients that `select` means; () when the message is not meant."""
-    if select.sender is not None and envelope.sender.lower() != select.sender.lower():
-        return ()
-    if select.older_than and now - envelope.created < select.older_than:
+    if not may_be_meant(select, envelope, now):
         return ()
     if select.held is not None and bool(state.held) != select.held:
         return ()

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastrelay.control import views
 from fastrelay.control.faces import Schedule, Strongbox
-from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen
+from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen, may_be_meant
 from fastrelay.mail import ident as idents
 from fastrelay.runtime import clock
 from fastrelay.schedule.item import Place
@@ -40,12 +40,14 @@ class Search:
     # -- one message ----------------------------------------------------------------------------------------------
 
     def look(self, ident: bytes, request: Request) -> Found | None:
-        """The message as it stands now; None when it is not here. indices () when it is not selected."""
+        """The message as it stands now; None when it is not here, or not selected by what its envelope says. indices ()
+        when it is not selected."""
         envelope = self._store.envelope(ident)
-        if envelope is None:
+        now = clock.wall()
+        if envelope is None or not may_be_meant(request.select, envelope, now):
             return None
         state = self._store.state(ident)
-        return Found(ident, envelope, state, chosen(request.select, envelope, state, clock.wall(), self._site_of))
+        return Found(ident, envelope, state, chosen(request.select, envelope, state, now, self._site_of))
 
     def items(self, ident: bytes) -> list[Any]:
         """Its items on the schedule."""
@@ -109,15 +111,19 @@ class Search:
         started = resumed = clock.now()
         sites: dict[str, str] = {}
         select = request.select
+        everything = not select.domain and not select.site and select.held is None
         looked = 0  # over all shards: those of a short queue have less than _MANY each
         for number in range(start, SHARDS):
             if number > start and (tally.full or clock.now() - started >= BUDGET):
                 return {**tally.result(self._site_of), "next": f"{number:03d}"}
-            wall = clock.wall()
+            wall, now = clock.wall(), clock.now()
             for first in schedule.shard(number):
-                items = views.meant(first, select, sites, self._site_of)
+                if everything and first.sibling is None and first.place is not Place.OUT:
+                    items = [first]
+                else:
+                    items = views.meant(first, select, sites, self._site_of)
                 if items:
-                    tally.add_items(items, self._store.size(first.ident), schedule.due_wall, wall)
+                    tally.add_items(items, self._store.size(first.ident), wall, now)
                 looked += 1
                 if looked % _MANY == 0 and clock.now() - resumed >= SLICE:
                     self._rest(SLICE)

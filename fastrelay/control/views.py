@@ -1,6 +1,6 @@
 """What the verbs answer with: a row of the queue, everything about one message, the sums over many. Pure."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,14 +115,32 @@ def place_of(item: Item) -> str:
     return "suspended" if item.place is Place.WAITING and item.route is not None else _NAMES[item.place]
 
 
-class Tally:
-    """The sums of a summary. `add` each message, then `result`."""
+class _Sums:
+    """Of one domain. first: the id of its oldest message, where `oldest` is 0.0, not known better. next: 0.0: none."""
 
-    __slots__ = ("_domains", "_totals")
+    __slots__ = ("first", "messages", "next", "oldest", "recipients", "stopped", "tried")
+
+    def __init__(self, first: bytes = b"", oldest: float = 0.0) -> None:
+        self.first = first
+        self.oldest = oldest
+        self.messages = 0
+        self.recipients = 0
+        self.tried = 0
+        self.stopped = 0
+        self.next = 0.0
+
+
+class Tally:
+    """The sums of a summary. `add` each message, or `add_items`, then `result`."""
+
+    __slots__ = ("_domains", "_held", "_messages", "_octets", "_recipients")
 
     def __init__(self) -> None:
-        self._domains: dict[str, dict[str, Any]] = {}
-        self._totals = {"messages": 0, "recipients": 0, "octets": 0, "held": 0}
+        self._domains: dict[str, _Sums] = {}
+        self._messages = 0
+        self._recipients = 0
+        self._octets = 0
+        self._held = 0
 
     @property
     def full(self) -> bool:
@@ -131,71 +149,90 @@ class Tally:
 
     def add(self, one: Found, dues: Dues = _RECORDED, stopped: Container[str] = ()) -> None:
         """Count one message with its selected recipients. stopped: its domains that stand before a suspension."""
-        totals = self._totals
-        totals["messages"] += 1
-        totals["recipients"] += len(one.indices)
-        totals["octets"] += one.envelope.size
-        totals["held"] += bool(one.state.held)
+        created = one.envelope.created
+        self._messages += 1
+        self._recipients += len(one.indices)
+        self._octets += one.envelope.size
+        self._held += bool(one.state.held)
         seen = set()
         for index in one.indices:
             standing = one.state.recipients[index]
             if not isinstance(standing, Waiting):
                 continue
             name = one.envelope.recipients[index].domain
-            due = dues.get(name, standing.due) or one.envelope.created
-            counted = self._domains.get(name)
-            if counted is None:
-                if len(self._domains) >= _MOST:
-                    name = OTHERS
-                counted = self._domains.setdefault(
-                    name,
-                    {"messages": 0, "recipients": 0, "tried": 0, "stopped": 0, "oldest": one.envelope.created,
-                     "next": 0.0},
-                )  # fmt: skip
-            counted["messages"] += name not in seen
-            counted["recipients"] += 1
-            counted["tried"] += standing.attempts > 0
-            counted["oldest"] = min(counted["oldest"], one.envelope.created)
+            due = dues.get(name, standing.due) or created
+            sums = self._domains.get(name) or self._fresh(name, b"", created)
+            sums.messages += name not in seen
+            sums.recipients += 1
+            sums.tried += standing.attempts > 0
+            sums.oldest = min(sums.oldest, created)
             if one.state.held or name in stopped:
-                counted["stopped"] += 1
-            elif not counted["next"] or due < counted["next"]:
-                counted["next"] = due
+                sums.stopped += 1
+            elif not sums.next or due < sums.next:
+                sums.next = due
             seen.add(name)
 
-    def add_items(self, items: Sequence[Item], octets: int, due_wall: Callable[[Item], float], wall: float) -> None:
-        """Count one message by its items on the schedule. due_wall: when it looks at one that waits; wall: now."""
-        totals = self._totals
-        totals["messages"] += 1
-        totals["octets"] += octets
-        totals["held"] += items[0].place is Place.HELD
-        oldest = born(items[0].ident)
+    def add_items(self, items: Sequence[Item], octets: int, wall: float, now: float) -> None:
+        """Count one message by its items on the schedule. wall, now: the present second by both clocks."""
+        ident = items[0].ident
+        domains = self._domains
+        self._messages += 1
+        self._octets += octets
         for item in items:
             recipients = len(item.indices)
-            totals["recipients"] += recipients
-            place = item.place
-            due = due_wall(item) if place is Place.WAITING else wall
+            self._recipients += recipients
             name = item.domain
-            counted = self._domains.get(name)
-            if counted is None:
-                if len(self._domains) >= _MOST:
-                    name = OTHERS
-                counted = self._domains.setdefault(
-                    name, {"messages": 0, "recipients": 0, "tried": 0, "stopped": 0, "oldest": oldest, "next": 0.0}
-                )
-            counted["messages"] += 1
-            counted["recipients"] += recipients
+            sums = domains.get(name) or self._fresh(name, ident, 0.0)
+            sums.messages += 1
+            sums.recipients += recipients
             if item.attempts:
-                counted["tried"] += recipients
-            if oldest < counted["oldest"]:
-                counted["oldest"] = oldest
-            if place is Place.HELD or (place is Place.WAITING and item.route is not None):
-                counted["stopped"] += recipients
-            elif not counted["next"] or due < counted["next"]:
-                counted["next"] = due
+                sums.tried += recipients
+            if ident < sums.first:
+                sums.first = ident
+            place = item.place
+            if place is Place.WAITING:
+                if item.route is not None:
+                    sums.stopped += recipients
+                    continue
+                due = item.due - now + wall
+            elif place is Place.HELD:
+                sums.stopped += recipients
+                continue
+            else:
+                due = wall
+            if due < sums.next or not sums.next:
+                sums.next = due
+        if items[0].place is Place.HELD:
+            self._held += 1
+
+    def _fresh(self, name: str, first: bytes, oldest: float) -> _Sums:
+        """The sums of a domain that has none; those of OTHERS when there are too many."""
+        if len(self._domains) >= _MOST:
+            name = OTHERS
+        sums = self._domains.get(name)
+        if sums is None:
+            sums = self._domains[name] = _Sums(first, oldest)
+        return sums
 
     def result(self, site_of: SiteOf) -> dict[str, Any]:
         """Totals, and by domain: messages, recipients, how many of them were tried, how many are on hold or suspended,
         oldest, next attempt of the others (0.0 = there are none), site."""
-        for name, counted in self._domains.items():
-            counted["site"] = site_of(name) if name != OTHERS else ""
-        return {**self._totals, "domains": self._domains}
+        domains = {
+            name: {
+                "messages": sums.messages,
+                "recipients": sums.recipients,
+                "tried": sums.tried,
+                "stopped": sums.stopped,
+                "oldest": sums.oldest or born(sums.first),
+                "next": sums.next,
+                "site": site_of(name) if name != OTHERS else "",
+            }
+            for name, sums in self._domains.items()
+        }
+        return {
+            "messages": self._messages,
+            "recipients": self._recipients,
+            "octets": self._octets,
+            "held": self._held,
+            "domains": domains,
+        }

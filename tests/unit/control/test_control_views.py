@@ -3,6 +3,7 @@
 from fastrelay.control import views
 from fastrelay.control.request import Found
 from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.ident import born
 from fastrelay.mail.route import Route, RouteKind
 from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.schedule.item import Item, Place
@@ -78,10 +79,13 @@ def test_sums_by_the_schedule_tell_what_is_stopped_from_what_comes() -> None:
     barred = Route("a", "big", RouteKind.MX, (), 0.0)
     tally = views.Tally()
     for one in (item(Place.WAITING, barred), item(Place.HELD)):
-        tally.add_items([one], 10, lambda item: item.due, 7.0)
+        tally.add_items([one], 10, 7.0, 7.0)
     counted = tally.result(lambda domain: "")["domains"]["a"]
     assert (counted["recipients"], counted["stopped"], counted["next"]) == (2, 2, 0.0)
-    tally.add_items([item(Place.WAITING)], 10, lambda item: item.due, 7.0)
-    assert (counted["stopped"], counted["next"]) == (2, 50.0)
-    tally.add_items([item(Place.READY, barred)], 10, lambda item: item.due, 7.0)
-    assert (counted["stopped"], counted["next"]) == (2, 7.0)
+    assert counted["oldest"] == born(b"i" * 16)
+    tally.add_items([item(Place.WAITING)], 10, 107.0, 7.0)
+    counted = tally.result(lambda domain: "")["domains"]["a"]
+    assert (counted["stopped"], counted["next"]) == (2, 150.0)
+    tally.add_items([item(Place.READY, barred)], 10, 107.0, 7.0)
+    counted = tally.result(lambda domain: "")["domains"]["a"]
+    assert (counted["stopped"], counted["next"]) == (2, 107.0)
