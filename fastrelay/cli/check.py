@@ -1,9 +1,10 @@
 """`fastrelay check`: is this configuration one that a relay would start with?"""
 
+import contextlib
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -44,7 +45,8 @@ def check(file: str | None, as_json: bool) -> None:
     for warning in warnings:
         print(f"warning: {warning}")
     listeners = ", ".join(listener.address for listener in config.listeners)
-    print(f"ok: {config.source}: {workers(config.server.workers)} workers on {listeners}; spool {config.spool.path}")
+    count = workers(config.server.workers)
+    print(f"ok: {config.source}: {count} worker{'s'[: count != 1]} on {listeners}; spool {config.spool.path}")
 
 
 def without_secrets(config: Config) -> Config:
@@ -53,9 +55,24 @@ def without_secrets(config: Config) -> Config:
     return msgspec.structs.replace(config, credentials=tuple(rows))
 
 
+@contextlib.contextmanager
+def told_of(config: Config) -> Iterator[None]:
+    """Every ConfigError from within begins with the file."""
+    try:
+        yield
+    except ConfigError as error:
+        begin = f"{config.source}: "
+        raise ConfigError(str(error) if str(error).startswith(begin) else begin + str(error)) from None
+
+
 def verify(config: Config) -> list[str]:
     """What only shows when it is used: user, certificates and authorities, users file, next hops, servers, event log.
     ConfigError as at a start; what works but should be mended soon is returned, a line each."""
+    with told_of(config):
+        return _verified(config)
+
+
+def _verified(config: Config) -> list[str]:
     warnings = _as(identity_of(config.server.user), lambda: _files(config))
     Overrides(config.routes)
     for server in config.dns.nameservers:
@@ -71,10 +88,7 @@ def _files(config: Config) -> list[str]:
     """The files that workers read as `server.user`. ConfigError; complaints."""
     complaints: list[str] = []
     for listener in config.listeners:
-        try:
-            shown = certificates.of_listener(listener)
-        except ConfigError as error:
-            raise ConfigError(f"{config.source}: {error}") from None
+        shown = certificates.of_listener(listener)
         complaints += shown.complaints(time.time()) if shown is not None else []
     if any(listener.auth != "none" for listener in config.listeners):
         read_users(config.auth.users)

@@ -4,6 +4,8 @@ Columns are aligned with spaces and nothing else, so awk can take them apart; ri
 commands that run longer.
 """
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
@@ -11,20 +13,33 @@ _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 
 
 def lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """A table as lines; numbers stand to the right. Control characters of what strangers wrote are blanked."""
+    """A table as lines; numbers stand to the right. Control characters of what strangers wrote are blanked.
+
+    On a terminal that it does not fit in, columns stand closer.
+    """
     table = [list(head), *([_text(cell) for cell in row] for row in rows)]
     right = [
         len(table) > 1 and all(row[n].replace(",", "").replace(".", "").isdigit() or not row[n] for row in table[1:])
         for n in range(len(head))
     ]
     widths = [max(len(row[n]) for row in table) for n in range(len(head))]
+    between = len(head) - 1
+    gap = " " if 0 < room() < sum(widths) + 2 * between else "  "
     return [
-        "  ".join(
+        gap.join(
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in table
     ]
+
+
+def room() -> int:
+    """Columns of the terminal that standard output is; 0 where it is none: as many as there are."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def clean(text: str) -> str:

@@ -8,9 +8,10 @@ Whatever goes wrong is one line on stderr that says what to do next, and an exit
 shows a traceback.
 """
 
+import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -58,6 +59,14 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """With the name that was probably meant: click looks for it among what is imported."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command '{args[0]}'{near(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table: a list must not import everything."""
         with formatter.section("Commands"):
@@ -87,7 +96,10 @@ def run(words: Sequence[str] | None = None) -> int:
         return exits.USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "fastrelay"
-        return _told(where, f"{error.format_message().rstrip('.')}; see {where} --help", exits.USAGE)
+        why = error.format_message().rstrip(".")
+        if isinstance(error, click.NoSuchOption):  # each click has words of its own for what was probably meant
+            why = f"no such option '{error.option_name}'{near(error.option_name, error.possibilities or ())}"
+        return _told(where, f"{why}; see {where} --help", exits.USAGE)
     except click.ClickException as error:
         return _told("fastrelay", error.format_message(), exits.USAGE)
     except ConfigError as error:
@@ -103,6 +115,12 @@ def run(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence: what was probably meant."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean '{found[0]}'?" if found else ""
 
 
 def _told(where: str, text: str, code: int) -> int:

@@ -35,6 +35,7 @@ from fastrelay.spool.store import Store
 Answer = dict[str, Any]
 _PAGE = 1000
 MISUSE = 64  # sysexits, as control/ answers
+_REMEDY: dict[type[OSError], str] = {PermissionError: "be root, or the user the relay runs as (server.user)"}
 
 
 class Offline:
@@ -63,7 +64,7 @@ class Offline:
         except OSError as error:
             raise MisuseError(
                 f"no relay runs in {config.server.runtime_dir}, and its spool {spool} cannot be looked into "
-                f"({error.strerror}); name its configuration with -c"
+                f"({error.strerror}); {_REMEDY.get(type(error), 'name its configuration with -c')}"
             ) from None
         print(f"no relay runs: looking into {spool} itself", file=sys.stderr)
         return cls(config, sorted(number for number in found if number is not None))

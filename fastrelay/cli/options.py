@@ -7,7 +7,6 @@ CONFIG_FILE = click.option(
     "--config",
     "file",
     metavar="FILE",
-    type=click.Path(dir_okay=False),
     help="The configuration.  [default: /etc/fastrelay/fastrelay.toml, else built-in values]",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For scripts: JSON on standard output.")

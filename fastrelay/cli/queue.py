@@ -166,7 +166,9 @@ def retry(**words: Any) -> int:
 @queue.command()
 @changing
 def hold(**words: Any) -> int:
-    """Keep mail in the queue without trying to deliver it; --reason is required.
+    """Keep mail in the queue without trying to deliver it.
+
+    --reason is required.
 
     Example:  fastrelay queue hold --sender news@example.com --reason "asked by marketing"
     """
@@ -197,10 +199,10 @@ def remove(**words: Any) -> int:
 @changing
 @click.option("--silent", is_flag=True, help="Tell nobody.")
 def bounce(silent: bool, **words: Any) -> int:
-    """Return mail to its senders now, with the reason; --reason is required.
+    """Return mail to its senders now, with the reason.
 
-    Each sender gets the notice an undeliverable message would bring, unless it is silent or the message is a notice
-    itself.
+    --reason is required. Each sender gets the notice an undeliverable message would bring, unless --silent is given or
+    the message is a notice itself.
 
     Example:  fastrelay queue bounce --domain gone.example --reason "the company has closed"
     """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastrelay.cli.columns import clean, lines, moment, size, span
+from fastrelay.cli.columns import clean, lines, moment, room, size, span
 
 Answer = dict[str, Any]
 _DOMAINS = 50  # domains told apart; --json has all of them
@@ -37,7 +37,7 @@ def summary(told: Answer) -> list[str]:
 
 
 def listing(told: Answer) -> list[str]:
-    """A line per message."""
+    """A line per message; two where the terminal has no room for it."""
     now = told["now"]
     rows = [
         (
@@ -53,8 +53,12 @@ def listing(told: Answer) -> list[str]:
         for row in told["rows"]
     ]
     if not rows:
-        return ["no mail in the queue, or none that is meant by that"]
+        return ["no mail in the queue, or none that matches"]
     out = lines(("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "TRIES", "NEXT", "LAST REPLY"), rows)
+    if 0 < room() < max(map(len, out)):
+        head, *short = lines(("ID", "AGE", "SIZE", "TRIES", "NEXT"), [(*row[:3], *row[5:7]) for row in rows])
+        more = [f"  {row[3]} to {row[4]}{': ' if row[7] else ''}{row[7]}" for row in rows]
+        out = [head, *(clean(line) for pair in zip(short, more, strict=True) for line in pair)]
     return [*out, "and more: --limit 0 lists all of it"] if told["next"] else out
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fastrelay.config import parse_quantity
+from fastrelay.cli.quantity import DURATION
 from fastrelay.errors import MisuseError
 from fastrelay.mail.address import domain_of
 
@@ -19,7 +19,7 @@ _OPTIONS = (
     click.option("--domain", metavar="NAME", default="", help="Recipients at this domain."),
     click.option("--site", metavar="NAME", default="", help="Recipients whose mail goes to this site."),
     click.option("--sender", metavar="ADDRESS", help='Messages of this sender; "" for bounces.'),
-    click.option("--older-than", metavar="TIME", help="Messages received longer ago, as 2h."),
+    click.option("--older-than", type=DURATION, help="Messages received longer ago, as 2h."),
     click.option("--reply", metavar="TEXT", default="", help="Recipients whose last reply has this text in it."),
     click.option("--held/--not-held", default=None, help="Only messages on hold, or only others."),
     click.option("--all", "everything", is_flag=True, help="All mail there is."),
@@ -38,7 +38,7 @@ def select(
     domain: str = "",
     site: str = "",
     sender: str | None = None,
-    older_than: str | None = None,
+    older_than: float | None = None,
     reply: str = "",
     held: bool | None = None,
     everything: bool = False,
@@ -54,7 +54,7 @@ def select(
     if sender is not None:
         chosen["sender"] = sender
     if older_than is not None:
-        chosen["older_than"] = parse_quantity(older_than, "duration", "--older-than")
+        chosen["older_than"] = older_than
     if reply:
         chosen["reply"] = reply
     if held is not None:

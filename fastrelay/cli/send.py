@@ -57,7 +57,8 @@ def send(
         replies = dict.fromkeys(recipients, error.reply)
     except PeerError as error:
         hint = "; is the relay running?" if isinstance(error, PeerClosed | PeerTimeout) else ""
-        print(f"fastrelay send: {server[0]} port {server[1]}: {error}{hint}", file=sys.stderr)
+        where, why = f"{server[0]} port {server[1]}", str(error)
+        print(f"fastrelay send: {why if where in why else f'{where}: {why}'}{hint}", file=sys.stderr)
         sys.exit(exits.UNAVAILABLE)
     _show(replies, as_json)
     refused = [reply.code for reply in replies.values() if reply.code >= 300]

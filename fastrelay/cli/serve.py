@@ -3,7 +3,7 @@
 import click
 
 from fastrelay.admin import run_admin
-from fastrelay.cli.check import verify
+from fastrelay.cli.check import told_of, verify
 from fastrelay.cli.options import CONFIG_FILE
 from fastrelay.config import Config, load
 from fastrelay.process.announce import announce
@@ -34,8 +34,10 @@ def serve(file: str | None) -> int:
 
     for note in config.notes:
         announce(note)
-    premises = Premises.take(config)
-    try:
-        return Master(config, premises, run_worker, run_admin, reread=reread).run()
-    finally:
-        premises.close()
+    verify(config)
+    with told_of(config):
+        premises = Premises.take(config)
+        try:
+            return Master(config, premises, run_worker, run_admin, reread=reread).run()
+        finally:
+            premises.close()

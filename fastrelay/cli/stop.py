@@ -10,7 +10,9 @@ import click
 from fastrelay.cli import exits
 from fastrelay.cli.columns import span
 from fastrelay.cli.options import CONFIG_FILE
-from fastrelay.config import load, parse_quantity
+from fastrelay.cli.quantity import DURATION
+from fastrelay.config import load
+from fastrelay.errors import MisuseError
 from fastrelay.process.pidlock import holder
 from fastrelay.process.premises import pid_file
 
@@ -21,8 +23,8 @@ _BEYOND = 15.0  # seconds after drain_timeout: the master's own patience with wo
 @click.command()
 @CONFIG_FILE
 @click.option("--now", is_flag=True, help="Do not wait for transactions under way; no mail is lost.")
-@click.option("--timeout", metavar="TIME", help="How long to wait, as 90s.  [default: server.drain_timeout + 15s]")
-def stop(file: str | None, now: bool, timeout: str | None) -> int:
+@click.option("--timeout", type=DURATION, help="How long to wait, as 90s.  [default: server.drain_timeout + 15s]")
+def stop(file: str | None, now: bool, timeout: float | None) -> int:
     """Stop a running relay and wait until it is gone.
 
     Sessions end after the message they are at; nothing is lost, the queue stays in the spool. Exit code 0 when it is
@@ -34,7 +36,7 @@ def stop(file: str | None, now: bool, timeout: str | None) -> int:
     path = pid_file(config)
     patience = config.server.drain_timeout + _BEYOND
     if timeout is not None:
-        patience = parse_quantity(timeout, "duration", "--timeout")
+        patience = timeout
     try:
         pid = holder(path)
         if pid is None:
@@ -43,8 +45,7 @@ def stop(file: str | None, now: bool, timeout: str | None) -> int:
         if pid:
             os.kill(pid, signal.SIGINT if now else signal.SIGTERM)
     except PermissionError:
-        print(f"fastrelay stop: not allowed to stop it: be root or the user who started it ({path})", file=sys.stderr)
-        return exits.UNAVAILABLE
+        raise MisuseError(f"not allowed to stop it: be root or the user who started it ({path})") from None
     except ProcessLookupError:
         pid = 0  # it has just ended; its workers may still be at it
     began = time.monotonic()

@@ -18,6 +18,7 @@ from fastrelay.config import load
 
 _EVERY = 1.0  # seconds; the workers count by the second
 _COUNTED = ("received", "delivered", "deferred", "bounced", "sessions")  # in the order of a message's life
+_WIDE = 110  # columns; on fewer the tables are set closer
 _SITES = 15  # that are shown; --json has up to 50 a worker
 Answer = dict[str, Any]
 
@@ -42,15 +43,15 @@ def top(file: str | None, as_json: bool, once: bool) -> int:
     console = Console(highlight=False)
     if once or not console.is_terminal:
         if not console.is_terminal:
-            console.width = 110
-        console.print(drawn(told))
+            console.width = _WIDE
+        console.print(drawn(told, narrow=console.width < _WIDE))
         return _code(told)
     try:
-        with Live(drawn(told), console=console, screen=True, auto_refresh=False) as live:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
+                live.update(drawn(told, narrow=console.width < _WIDE), refresh=True)
                 time.sleep(_EVERY)
                 told = api.get("top") or {}
-                live.update(drawn(told), refresh=True)
     except KeyboardInterrupt:
         return exits.OK
 
@@ -59,8 +60,8 @@ def _code(told: Answer) -> int:
     return exits.TEMPORARY if told.get("incomplete") else exits.OK
 
 
-def drawn(told: Answer) -> Group:
-    """The answer of /api/v1/top."""
+def drawn(told: Answer, *, narrow: bool = False) -> Group:
+    """The answer of /api/v1/top; narrow: for 80 columns."""
     open_ = told["connections"]
     head = Text(
         f"{told['queued']:,} queued, oldest {span(told['oldest_seconds'])}; connections {open_['in']:,} in, "
@@ -69,7 +70,7 @@ def drawn(told: Answer) -> Group:
     if told.get("incomplete"):
         slots = ", ".join(f"slot-{slot:03d}" for slot in told["incomplete"])
         head.append(f"\nincomplete: {slots} did not answer", style="red")
-    return Group(head, "", _rates(told), "", _workers(told), "", _sites(told))
+    return Group(head, "", _rates(told), "", _workers(told, narrow), "", _sites(told, narrow))
 
 
 def _rates(told: Answer) -> Table:
@@ -82,8 +83,9 @@ def _rates(told: Answer) -> Table:
     return table
 
 
-def _workers(told: Answer) -> Table:
-    table = _table("WORKER", "IN", "OUT", "QUEUED", "OLDEST", "RECEIVED/S", "DELIVERED/S", "DEFERRED/S", "COMMIT")
+def _workers(told: Answer, narrow: bool) -> Table:
+    heads = ("IN", "OUT", "QUEUED", "OLDEST", "RECEIVED/S", "DELIVERED/S", "DEFERRED/S")
+    table = _table("WORKER", *heads, "COMMIT P99" if narrow else "COMMIT", narrow=narrow)
     for one in told["workers"]:
         rates = one["rates"]
         table.add_row(
@@ -93,13 +95,13 @@ def _workers(told: Answer) -> Table:
             f"{one['queued']:,}",
             span(one["oldest_seconds"]) if one["queued"] else "",
             *(f"{rates[name]['now']:,.1f}" for name in ("received", "delivered", "deferred")),
-            _commit(one["commit"]),
+            _milliseconds(one["commit"]["p99"]) if narrow else _commit(one["commit"]),
         )
     return table
 
 
-def _sites(told: Answer) -> Table:
-    table = _table("SITE", "READY", "SENDING", "WINDOW", "DELIVERED", "STATE")
+def _sites(told: Answer, narrow: bool) -> Table:
+    table = _table("SITE", "READY", "SENDING", "WINDOW", "DELIVERED", "STATE", narrow=narrow)
     for row in told["sites"][:_SITES]:
         delivered = "" if row["delivered"] is None else f"{row['delivered']:,}"
         rest = f"at rest for {span(row['rest_seconds'])}" if row["rest_seconds"] else ""
@@ -112,12 +114,17 @@ def _sites(told: Answer) -> Table:
 def _commit(commit: Answer) -> str:
     if commit["median"] is None:
         return "none"
-    return f"{commit['median'] * 1000:g} ms, p99 {commit['p99'] * 1000:g} ms"
+    return f"{_milliseconds(commit['median'])}, p99 {_milliseconds(commit['p99'])}"
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
+def _milliseconds(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{seconds * 1000:g} ms"
+
+
+def _table(first: str, *others: str, narrow: bool = False) -> Table:
+    """Where there is no room it is the first column, a name, that goes on in the next line."""
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=narrow)
+    table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify="left" if name in ("COMMIT", "STATE") else "right", no_wrap=True)
     return table

@@ -61,3 +61,17 @@ def test_the_page_has_all_of_it() -> None:
     text = console.export_text()
     for words in ("21 queued, oldest 1m", "slot-002 did not answer", "slot-001", "received", "big", "1 ms, p99 10 ms"):
         assert words in text, words
+
+
+def test_on_80_columns_every_head_and_number_is_whole() -> None:
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    busy = worker(0, [99, 3000, 3000, 3000, 0, 0], queued=1_000_000)
+    busy["sites"][0]["site"] = "mx1.a-long-name.example.org,mx2.a-long-name.example.org,mx3.a-long-name.example.org"
+    busy["sites"][0]["rest_seconds"] = 700.0
+    console.print(drawn(pulse([busy], 100.5), narrow=True))
+    text = console.export_text()
+    heads = ("RECEIVED/S", "DELIVERED/S", "DEFERRED/S", "COMMIT P99", "DELIVERED", "STATE")
+    for words in (*heads, "1,000,000", "1,000.0", "10 ms", "at rest for 11m 40s", "slot-000"):
+        assert words in text, words
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert busy["sites"][0]["site"] in "".join(line.partition(" ")[0] for line in text.splitlines()), "folded, not cut"

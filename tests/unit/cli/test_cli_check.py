@@ -22,6 +22,12 @@ def test_an_event_log_needs_a_directory_that_exists(tmp_path: Path) -> None:
             verify(parse(f"[log]\nevents = '{path}'"))
 
 
+def test_every_error_begins_with_the_file() -> None:
+    for text in ("[server]\nuser = 'nobody-of-that-name'", "[[route]]\ndomain = '*'\nnext_hop = ['a b']"):
+        with pytest.raises(ConfigError, match=r"^c\.toml: (server|route)[^:]*: "):
+            verify(parse(text, "c.toml"))
+
+
 def test_a_token_that_opens_nothing_is_a_warning(tmp_path: Path) -> None:
     """The relay serves mail without it, but nobody gets in by TCP, and an operator looks for that when in need."""
     token = tmp_path / "token"

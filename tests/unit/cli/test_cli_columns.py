@@ -15,6 +15,17 @@ def test_a_column_with_a_gap_still_stands_right_and_an_empty_table_has_its_head(
     assert columns.lines(("A", "B"), []) == ["A  B"]
 
 
+def test_a_terminal_too_narrow_by_little_gets_narrow_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("abc", "def", "ghi")]
+    for room, second in ((0, "abc  def  ghi"), (13, "abc  def  ghi"), (12, "abc def ghi"), (3, "abc def ghi")):
+        monkeypatch.setattr(columns, "room", lambda room=room: room)
+        assert columns.lines(("A", "B", "C"), rows)[1] == second
+
+
+def test_output_that_is_no_terminal_has_all_the_room() -> None:
+    assert columns.room() == 0
+
+
 def test_what_strangers_wrote_cannot_steer_the_terminal() -> None:
     assert columns.lines(("X",), [("a\x1b[31mb\r\nc",)])[1] == "a [31mb  c"
     assert columns.clean("a\u202eb") == "a b"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -73,12 +74,37 @@ def test_a_bug_is_loud(failing: Any) -> None:
         (["status", "--x"], "fastrelay status: no such option '--x'; see fastrelay status --help\n"),
         (["queue", "show"], "fastrelay queue show: missing argument 'ID'; see fastrelay queue show --help\n"),
         (["queue", "lst"], "fastrelay queue: no such command 'lst'; see fastrelay queue --help\n"),
+        (["serv"], "fastrelay: no such command 'serv', did you mean 'serve'?; see fastrelay --help\n"),
     ],
 )
 def test_usage_errors_say_where_help_is(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     assert main.run(words) == 64
     err = capsys.readouterr().err
     assert err.replace('"', "'") == says or err.startswith(says.partition(";")[0].rstrip("\n"))
+
+
+def test_what_was_probably_meant_is_in_the_same_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["check", "--conf", "x"]) == 64
+    assert capsys.readouterr().err == (
+        "fastrelay check: no such option '--conf', did you mean '--config'?; see fastrelay check --help\n"
+    )
+
+
+def test_a_configuration_that_cannot_be_read_is_78_whatever_the_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "nowhere.toml", "No such file or directory")):
+        assert main.run(["check", "-c", str(path)]) == 78
+        assert capsys.readouterr().err == f"fastrelay: {path}: cannot be read: {why}\n"
+
+
+def test_the_list_of_a_groups_commands_is_whole_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ("queue", "user"):
+        main.run([group, "--help"])
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("words", [[], ["queue"]])

@@ -52,7 +52,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_selectors_become_a_select() -> None:
     assert select() == {} and select(everything=True) == {"all": True}
-    given = select(ident=ID.upper(), domain="Y.example", site="s", sender="", older_than="2h", reply="No", held=False)
+    given = select(ident=ID.upper(), domain="Y.example", site="s", sender="", older_than=7200.0, reply="No", held=False)
     assert given == {
         "id": ID, "domain": "y.example", "site": "s", "sender": "", "older_than": 7200.0, "reply": "No", "held": False,
     }  # fmt: skip
@@ -124,6 +124,24 @@ def test_show_of_what_is_not_there(scripted: Any, capsys: pytest.CaptureFixture[
     assert "slot-000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["queue", "list", "--older-than", "5x"], ["stop", "--timeout", "5x"]])
+def test_a_time_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main.run(words) == 64
+    assert "'5x' is not understood" in capsys.readouterr().err
+
+
+def test_on_a_narrow_terminal_a_message_has_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"rows": [ROW, {**ROW, "selected": 1, "last": ""}], "next": None, "now": 160.0}
+    monkeypatch.setattr(queue_pages, "room", lambda: 300)
+    assert len(queue_pages.listing(told)) == 3
+    monkeypatch.setattr(queue_pages, "room", lambda: 80)
+    head, first, more, second, end = queue_pages.listing(told)
+    assert head.split() == ["ID", "AGE", "SIZE", "TRIES", "NEXT"]
+    assert first.split() == second.split() == [ID, "1m", "5.1KB", "2", "in", "4m"]
+    assert (more, end) == ("  <> to b@y.example +2: 451 4.7.1 later", "  <> to b@y.example")
+    assert max(map(len, (head, first, more))) < 80
+
+
 def test_pages() -> None:
     now = 160.0
     table = queue_pages.listing({"rows": [ROW], "next": None, "now": now})
@@ -131,7 +149,7 @@ def test_pages() -> None:
     held = queue_pages.listing({"rows": [{**ROW, "held": "why"}], "next": None, "now": now})
     assert "held: why" in held[1]
     nothing = queue_pages.listing({"rows": [], "next": None, "now": now})
-    assert nothing == ["no mail in the queue, or none that is meant by that"]
+    assert nothing == ["no mail in the queue, or none that matches"]
     domains = {
         f"d{n}.example": {
             "messages": n,
