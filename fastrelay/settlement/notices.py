@@ -1,8 +1,9 @@
 """Notices to senders, each committed in one batch with the record that goes with it: both are on disk, or neither.
 
 Nobody is told about a message from the null sender (RFC 5321 4.5.5: never a notice about a notice), or where NOTIFY or
-`bounce.send` say not to. A delay notice is sent once for each recipient. A success is told of where it was asked for
-and the next hop does not do it (Delivered.duty). Recipients that end together are told of together.
+`bounce.send` say not to. A sender that is one of our [aliases] is told as those it stands for, as mail for our own name
+leads nowhere. A delay notice is sent once for each recipient. A success is told of where it was asked for and the next
+hop does not do it (Delivered.duty). Recipients that end together are told of together.
 
 Waits to read the head of the original and to commit. The record is visible from the moment of the commit on, and taken
 back by the spool where that fails (spool/store.py), so other domains of the same message are settled meanwhile.
@@ -10,6 +11,8 @@ back by the spool where that fails (spool/store.py), so other domains of the sam
 
 from collections.abc import Callable, Sequence
 from typing import Literal
+
+import msgspec
 
 from fastrelay.config import Config
 from fastrelay.errors import MachineShort, SpoolDamaged
@@ -36,7 +39,7 @@ def left_when_late(config: Config) -> float:
 class Notices:
     """One per worker."""
 
-    __slots__ = ("_bounce", "_expire", "_hostname", "_intake", "_store")
+    __slots__ = ("_aliases", "_bounce", "_expire", "_hostname", "_intake", "_store")
 
     def __init__(self, store: Store, intake: Intake, config: Config) -> None:
         self._store = store
@@ -48,6 +51,7 @@ class Notices:
         self._bounce = config.bounce
         self._expire = config.retry.expire
         self._hostname = config.server.hostname
+        self._aliases = dict(config.listeners[0].aliases) if config.listeners else {}
 
     def why_silent(
         self, envelope: Envelope, position: int, event: Literal["SUCCESS", "FAILURE", "DELAY"] = "FAILURE"
@@ -115,7 +119,7 @@ class Notices:
         notice = Notice(ident, envelope, self._hostname, fresh, wall, self._head(ident, envelope), self._bounce.return_)
         letter, octets = report.expanded(notice, rows)
         try:
-            return self._intake.accept(letter, b"", octets, ident=fresh)
+            return self._intake.accept(self._addressed(letter), b"", octets, ident=fresh)
         except MachineShort:
             return None
 
@@ -131,10 +135,20 @@ class Notices:
         fresh = self._intake.fresh_ident()
         try:
             letter, octets = compose(Notice(ident, envelope, self._hostname, fresh, wall, head, self._bounce.return_))
+            letter = self._addressed(letter)
             self._intake.accept(letter, b"", octets, ident=fresh, records=[(ident, change(self._store.state(ident)))])
         except MachineShort:
             return None
         return fresh
+
+    def _addressed(self, letter: Envelope) -> Envelope:
+        """The notice to whom its reader's name stands for."""
+        (reader,) = letter.recipients
+        names = self._aliases.get(reader.address.lower())
+        if names is None:
+            return letter
+        readers = tuple(Recipient(name, notify=reader.notify) for name in names)
+        return msgspec.structs.replace(letter, recipients=readers)
 
     def _head(self, ident: bytes, envelope: Envelope) -> bytes:
         """The beginning of the original; nothing when it cannot be read: the notice matters more. May wait."""

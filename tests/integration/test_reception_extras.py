@@ -219,6 +219,19 @@ def test_the_success_of_an_alias_is_that_it_was_expanded(desk: Desk) -> None:
     assert failed[1]["Original-Recipient"] == "rfc822; lost@relay.test"
 
 
+def test_a_notice_to_an_alias_reaches_those_it_stands_for(desk: Desk) -> None:
+    """Such a sender is a job of this machine: its mail would else come back to us, for ever."""
+    with desk.client("open") as client:
+        client.sendmail("night@relay.test", ["refused3@there.test"], text("by night"))
+
+    def notices() -> list[Taken]:
+        return [one for one in desk.every.messages if not one.sender and b"\r\nSubject: by night\r\n" in one.content]
+
+    debian.wait_until(lambda: bool(notices()), 20, "the notice")
+    (notice,) = notices()
+    assert notice.recipients == ("carla@every.test",) and b"\r\nTo: <night@relay.test>\r\n" in notice.content
+
+
 # -- claims in HELO ---------------------------------------------------------------------------------------------------
 
 

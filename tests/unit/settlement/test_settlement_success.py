@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastrelay.config import Bounce, Config, Server
+from fastrelay.config import Bounce, Config, Listener, Server
+from fastrelay.config.aliases import Aliases
 from fastrelay.intake import Intake
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.outcome import Deferred, Delivered, Duty, Failed, Outcome, Phase, Scope
@@ -37,8 +38,10 @@ class Settings:
 class House:
     """Settle between a real schedule and intake, and a spool in memory."""
 
-    def __init__(self, **bounce: Any) -> None:
-        config = Config(server=Server(hostname="relay.test"), bounce=Bounce(**bounce))
+    def __init__(self, aliases: Aliases = (), **bounce: Any) -> None:
+        config = Config(
+            server=Server(hostname="relay.test"), bounce=Bounce(**bounce), listeners=(Listener(aliases=aliases),)
+        )
         self.clock = HandClock()
         self.spool = MemorySpool()
         self.log = Remembered()
@@ -238,3 +241,18 @@ def test_ret_is_honoured_where_the_operator_returns_nothing() -> None:
     house.spool.damaged.update(house.spool.messages)  # nothing is read for it
     house.attempt(NO)
     assert len(list(house.letters()[0].iter_parts())) == 2  # type: ignore[attr-defined]
+
+
+def test_a_sender_that_is_an_alias_is_told_as_whom_it_stands_for() -> None:
+    """Of failures as of expansions; the letter itself still says to whom it is."""
+    house = House(aliases=(("root@relay.test", ("admin@a.test", "night@b.test")),))
+    house.accept("FAILURE", sender="Root@relay.test")
+    house.attempt(NO)
+    envelope = Envelope("root@relay.test", (Recipient("x0@d.test"),), house.clock.wall(), size=len(HEAD))
+    ident = house.intake.accept(envelope, b"", HEAD, ident=IDS.fresh())
+    house.notices.expanded(ident, envelope, [Recipient("staff@relay.test", "SUCCESS")], house.clock.wall())
+    letters = [one.envelope for one in house.spool.messages.values() if not one.envelope.sender]
+    assert [[(to.address, to.notify) for to in one.recipients] for one in letters] == [
+        [("admin@a.test", "NEVER"), ("night@b.test", "NEVER")]
+    ] * 2
+    assert [one["To"] for one in house.letters()] == ["Root@relay.test", "root@relay.test"]
