@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 import msgspec
 
 from fastrelay.config import Listener, Rate
+from fastrelay.mail.address import domain_of
 from fastrelay.mail.reply import Reply, reply
 from fastrelay.mail.route import LimitKey
 from fastrelay.reception import stress
@@ -75,23 +76,26 @@ def in_networks(texts: Sequence[str]) -> Callable[[str], bool]:
 
 
 class Policy:
-    """The rules of one listener. total: what all its connections count against, on this machine. may_relay(client):
-    may its mail go on to anywhere? trusts(client): is it offered XCLIENT, by the trusted_terms? None: nobody is. These
-    and `terms` are for strangers; where there are aliases, terms_for tells the others of them.
-    proxied: connections begin with the PROXY protocol, from those that may_introduce.
+    """The rules of one listener, whose keys are `listener`. total: what all its connections count against, on this
+    machine. may_relay(client): may its mail go on to anywhere? trusts(client): is it offered XCLIENT, by the
+    trusted_terms? None: nobody is. These and `terms` are for strangers; where there are aliases, terms_for tells the
+    others of them. proxied: connections begin with the PROXY protocol, from those that may_introduce.
     """
 
     __slots__ = (
         "_every_client",
         "_looks_up",
+        "_others",
         "_per_client",
         "_told_of_aliases",
+        "_unlimited",
         "aliases",
         "block_seconds",
         "calm",
         "certificates",
         "helo_check",
         "implicit_tls",
+        "listener",
         "may_introduce",
         "may_relay",
         "min_rate",
@@ -106,6 +110,7 @@ class Policy:
 
     def __init__(self, listener: Listener, hostname: str, *, tarpit_seconds: float = TARPIT_SECONDS) -> None:
         self.name = listener.address
+        self.listener = listener
         terms = partial(
             Terms,
             hostname,
@@ -136,6 +141,9 @@ class Policy:
         self.implicit_tls = listener.tls == "implicit"
         self.certificates = CertificateOwners(listener.relay_certificates) if listener.relay_certificates else None
         self.total = (LimitKey("listener", (listener.address,)), Limit(listener.max_connections))
+        self._others = (self.total[0], Limit(listener.max_connections - listener.reserved_connections))
+        networks = listener.unlimited_from
+        self._unlimited = lru_cache(_REMEMBERED)(in_networks(networks)) if networks else None
         self._per_client = Limit(listener.max_connections_per_client) if listener.max_connections_per_client else None
         self._every_client = listener.client_limit_set
         self.may_relay = lru_cache(_REMEMBERED)(in_networks(listener.relay_from))
@@ -147,6 +155,22 @@ class Policy:
         if entitled:
             return self._told_of_aliases[trusted]
         return self.trusted_terms if trusted else self.terms
+
+    @property
+    def has_rates(self) -> bool:
+        """Anything that clients begin here is counted by the time."""
+        one = self.listener
+        return bool(
+            one.connection_rate_per_client
+            or one.tls_rate_per_client
+            or one.message_rate_per_client
+            or one.recipient_rate_per_client
+            or one.message_rate_per_account
+        )
+
+    def unlimited(self, client: str) -> bool:
+        """Is it one of those that no limit by client holds up?"""
+        return self._unlimited is not None and self._unlimited(client)
 
     def looks_up(self, client: str, may_relay: bool) -> bool:
         """Is the name of this client asked for?"""
@@ -160,10 +184,12 @@ class Policy:
 
     def limits(self, client: str) -> Sequence[tuple[LimitKey, Limit]]:
         """What a connection of this client takes from the ledger. Clients that may relay have no limit of their own
-        unless the configuration sets one."""
-        if self._per_client is None or (not self._every_client and self.may_relay(client)):
+        unless the configuration sets one; a part of the total is for those in `unlimited_from` alone."""
+        if self._unlimited is not None and self._unlimited(client):
             return (self.total,)
-        return (LimitKey("client", (network_of(client),)), self._per_client), self.total
+        if self._per_client is None or (not self._every_client and self.may_relay(client)):
+            return (self._others,)
+        return (LimitKey("client", (network_of(client),)), self._per_client), self._others
 
     def at_the_limit(self, key: LimitKey) -> Reply:
         """What a client hears whose connection the ledger refused."""
@@ -178,5 +204,9 @@ class Policy:
         return f"{POSTMASTER}@{self.terms.hostname}" if address == POSTMASTER else address
 
     def alias(self, name: str) -> Sequence[str]:
-        """What an address stands for, or a bare name at our own; () for what is no alias. Case does not count."""
-        return self.aliases.get(self.terms.whole(name).lower(), ())
+        """What an address stands for, or a bare name at our own; () for what is no alias. Case does not count, nor in
+        which form a domain beyond ASCII is written."""
+        whole = self.terms.whole(name)
+        if not whole.isascii():
+            whole = f"{whole.rpartition('@')[0]}@{domain_of(whole)}"
+        return self.aliases.get(whole.lower(), ())

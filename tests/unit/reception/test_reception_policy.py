@@ -68,6 +68,22 @@ def test_clients_that_relay_have_no_limit_of_their_own_unless_it_is_written_down
     assert [key.kind for key, _ in policy(max_connections_per_client=0).limits("192.0.2.1")] == ["listener"]
 
 
+def test_a_part_of_the_total_is_kept_for_those_without_limits() -> None:
+    some = policy(max_connections=100, reserved_connections=30, unlimited_from=("198.51.100.0/24",))
+    total = LimitKey("listener", ("127.0.0.1:2525",))
+    assert some.limits("192.0.2.1")[1:] == ((total, Limit(70)),)
+    assert some.limits("127.0.0.1") == ((total, Limit(70)),)
+    assert some.limits("198.51.100.9") == ((total, Limit(100)),)
+    assert some.total == (total, Limit(100)), "who is not known yet, behind a proxy, may be one of them"
+
+
+def test_unlimited_means_also_where_the_limit_of_connections_is_written_down() -> None:
+    some = policy(client_limit_set=True, unlimited_from=("198.51.100.0/24",))
+    assert [key.kind for key, _ in some.limits("198.51.100.9")] == ["listener"]
+    assert [key.kind for key, _ in some.limits("198.51.101.9")] == ["client", "listener"]
+    assert not policy().unlimited("unix") and some.unlimited("unix")
+
+
 def test_words_at_the_limit() -> None:
     some = policy()
     assert str(some.at_the_limit(LimitKey("client", ("x",)))).startswith("421 4.7.0 relay.example ")
@@ -96,3 +112,17 @@ def test_the_listeners_keys_arrive() -> None:
     assert (some.calm.command_seconds, some.block_seconds, some.min_rate) == (10.0, 20.0, 30.0)
     assert not some.implicit_tls and policy(tls="implicit").implicit_tls
     assert policy(tls="required").terms.needs_tls
+
+
+@pytest.mark.parametrize(
+    "name", ["staff", "STAFF", "Staff@Relay.example", "sales@xn--bcher-kva.test", "Sales@Bücher.test"]
+)
+def test_an_alias_however_it_is_written(name: str) -> None:
+    to = ("anna@there.example",)
+    assert policy(aliases=(("staff@relay.example", to), ("sales@xn--bcher-kva.test", to))).alias(name) == to
+
+
+@pytest.mark.parametrize("name", ["staffs", "staff@elsewhere.example", "ståff@relay.example", "sales@bücher", "@", ""])
+def test_what_is_no_alias_stands_for_nothing(name: str) -> None:
+    to = ("anna@there.example",)
+    assert policy(aliases=(("staff@relay.example", to), ("sales@xn--bcher-kva.test", to))).alias(name) == ()
