@@ -83,6 +83,17 @@ class Past:
                 one.open.discard(id(synced))
         return True
 
+    @property
+    def newest(self) -> tuple[File, int] | None:
+        """The file that the last step has written to, and how many octets; None where it wrote none."""
+        written = self.steps[self._at - 1].written if self._at else None
+        return (written[0], len(written[1])) if written is not None else None
+
+    @property
+    def unsure(self) -> list[Deed]:
+        """Deeds that may have come to be or not."""
+        return [deed for deed in self._deeds if deed.open]
+
     def left(self, target: Path, loss: Loss, keep: Callable[[Deed], bool]) -> None:
         """Write into the empty `target` what is left: `loss` says what of files, `keep` which open deeds came to be."""
         names: dict[int, dict[str, Node]] = {}
@@ -246,6 +257,11 @@ def dropped(file: File) -> bytes:
 def cut(file: File) -> bytes:
     """All but the last few octets."""
     return file.octets[: max(file.synced, len(file.octets) - 8)]
+
+
+def cut_at(torn_file: File, octets: int) -> Loss:
+    """All of it, but so many octets of that file."""
+    return lambda file: file.octets[: max(file.synced, octets)] if file is torn_file else file.octets
 
 
 def zeroed(file: File) -> bytes:
