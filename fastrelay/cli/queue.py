@@ -17,6 +17,7 @@ import msgspec
 from fastrelay.cli import exits, queue_pages
 from fastrelay.cli.api import Api
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
+from fastrelay.cli.queue_rows import Rows
 from fastrelay.cli.selectors import select, selecting, to_query
 from fastrelay.config import load
 
@@ -106,18 +107,22 @@ def list_(file: str | None, as_json: bool, limit: int, after: str, **words: Any)
     Example:  fastrelay queue list --site google --limit 20
     """
     chosen, source = select(**words), opened(file)
-    rows: list[Answer] = []
-    incomplete: set[int] = set()
+    rows = Rows(as_json=as_json)
+    missing: dict[int, Answer] = {}
     cursor: str | None = after.lower()
-    while cursor is not None and (not limit or len(rows) < limit):
-        told = source.page(chosen, cursor, min(_PAGE, limit - len(rows)) if limit else _PAGE)
-        rows += told["rows"]
-        incomplete |= set(told["incomplete"])
+    while cursor is not None and (not limit or rows.count < limit):
+        left = limit - rows.count if limit else _PAGE
+        told = source.page(chosen, cursor, min(_PAGE, left))
         cursor = told["next"]
-    if limit and len(rows) > limit:  # of a stopped relay all come at once
-        del rows[limit:]
-        cursor = str(rows[-1]["id"])
-    return shown({"rows": rows, "next": cursor, "incomplete": sorted(incomplete)}, as_json, queue_pages.listing)
+        some = told["rows"]
+        if limit and len(some) > left:  # of a stopped relay all come at once
+            some = some[:left]
+            cursor = str(some[-1]["id"])
+        rows.add(some)
+        missing |= {slot: {} for slot in told["incomplete"] if slot not in missing}
+        missing |= {error["slot"]: error for error in told.get("errors", ())}
+    rows.end(cursor, sorted(missing))
+    return _incomplete({"incomplete": sorted(missing), "errors": [error for error in missing.values() if error]})
 
 
 @queue.command()

@@ -6,6 +6,7 @@ from fastrelay.cli.columns import clean, lines, moment, room, size, span
 
 Answer = dict[str, Any]
 _DOMAINS = 50  # domains told apart; --json has all of them
+MORE = "and more: --limit 0 lists all of it, --after ID what follows a message"
 _REPLY = 60  # characters of the last reply in a list
 
 
@@ -59,7 +60,7 @@ def listing(told: Answer) -> list[str]:
         head, *short = lines(("ID", "AGE", "SIZE", "TRIES", "NEXT"), [(*row[:3], *row[5:7]) for row in rows])
         more = [f"  {row[3]} to {row[4]}{': ' if row[7] else ''}{row[7]}" for row in rows]
         out = [head, *(clean(line) for pair in zip(short, more, strict=True) for line in pair)]
-    return [*out, "and more: --limit 0 lists all of it"] if told["next"] else out
+    return [*out, MORE] if told["next"] else out
 
 
 def message(told: Answer) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from fastrelay.cli import main, queue, queue_pages
 from fastrelay.cli.selectors import select, to_query
-from fastrelay.errors import MisuseError
+from fastrelay.errors import MachineShort, MisuseError
 
 ID = "01a2110e5007133edc7bff143e8d3a08"
 ROW = {
@@ -85,6 +85,38 @@ def test_list_goes_on_until_the_limit_or_the_end(scripted: Any, capsys: pytest.C
     assert main.run(["queue", "list", "--limit", "2", "--json"]) == 0, "a stopped relay tells all of them at once"
     told = json.loads(capsys.readouterr().out)
     assert (len(told["rows"]), told["next"]) == (2, f"{1:032x}")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_each_page_of_a_list_is_printed_before_the_next_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    printed: list[str] = []
+
+    class Slow(Scripted):
+        def page(self, chosen: dict[str, Any], after: str, limit: int) -> Any:
+            printed.append(capsys.readouterr().out)
+            if after == "c":
+                raise MachineShort("the relay is gone")
+            rows = [] if after == "a" else [ROW | {"sender": f"after{after}@x.example"}]
+            return {"rows": rows, "next": {"": "a", "a": "b", "b": "c"}[after], "incomplete": []}
+
+    monkeypatch.setattr(queue, "opened", lambda file: Slow())
+    assert main.run(["queue", "list", "--limit", "0", *(["--json"] if as_json else [])]) == 75
+    assert ["@x.example" in text for text in printed] == [False, True, False, True]
+    whole = "".join(printed) + capsys.readouterr().out
+    assert "afterb@x.example" in whole and whole.count("RECIPIENT") == (not as_json)
+    if as_json:
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(whole)
+        assert len(json.loads(whole + "]}")["rows"]) == 2
+
+
+def test_a_list_begins_behind_a_message(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    one = scripted(pages=[{"rows": [], "next": None, "incomplete": []}])
+    assert main.run(["queue", "list", "--after", ID.upper(), "--json"]) == 0
+    assert one.asked == [("page", {}, ID, 100)]
+    assert json.loads(capsys.readouterr().out) == {"rows": [], "next": None, "incomplete": []}
 
 
 def test_a_change_says_how_many(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
