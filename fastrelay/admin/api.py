@@ -117,7 +117,7 @@ class Api:
         found = methods.get("GET" if request.method == "HEAD" else request.method)
         if found is None:
             allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
-            raise HttpError(405, " or ".join(allowed), f"Allow: {', '.join(allowed)}")
+            raise HttpError(405, f"{' or '.join(allowed)} here, not {request.method}", f"Allow: {', '.join(allowed)}")
         operation, serve = found
         names = {parameter.name for parameter in operation.query}
         for key, value in request.query.items():

@@ -29,7 +29,7 @@ REASONS = {
     505: "HTTP Version Not Supported",
 }
 CRLF = "\r\n"
-_CODES = {400: 64, 404: 65, 405: 64, 503: 75}  # HTTP -> sysexits, where there is one
+_CODES = {400: 64, 401: 64, 403: 64, 404: 65, 405: 64, 413: 64, 431: 64, 501: 64, 503: 75, 505: 64}  # -> sysexits
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 _encode = msgspec.json.Encoder(enc_hook=str, order="deterministic").encode
@@ -48,7 +48,7 @@ class HttpError(Exception):
     @property
     def response(self) -> "Response":
         """What is answered; code: of sysexits.h, as everywhere in the API."""
-        answer = json_response({"error": self.text, "code": _CODES.get(self.status, 0)}, self.status)
+        answer = json_response({"error": self.text, "code": _CODES.get(self.status, 70)}, self.status)
         return answer._replace(field=self.field)
 
 

@@ -73,6 +73,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+_CLICK_BROKEN_PIPE = 1  # what click exits with where the reader has gone while a command ran; none of ours does so
 _NO_WORDS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # older click shows the page by itself
 
 
@@ -112,6 +113,10 @@ def run(words: Sequence[str] | None = None) -> int:
         return _told("fastrelay", str(error), exits.UNAVAILABLE)
     except (click.Abort, KeyboardInterrupt):
         return exits.INTERRUPTED
+    except SystemExit as ended:
+        if ended.code == _CLICK_BROKEN_PIPE:
+            return exits.OK
+        raise
     except BrokenPipeError:  # the reader has seen enough: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK

@@ -173,7 +173,7 @@ def retry(**words: Any) -> int:
 def hold(**words: Any) -> int:
     """Keep mail in the queue without trying to deliver it.
 
-    --reason is required.
+    --reason is required. Whole messages are held, also where a selector means some of their recipients.
 
     Example:  fastrelay queue hold --sender news@example.com --reason "asked by marketing"
     """
@@ -190,28 +190,35 @@ def release(**words: Any) -> int:
     return _change("release", "released", **words)
 
 
+YES = click.option("--yes", is_flag=True, help="Do not ask; where no terminal is there, nobody is asked.")
+
+
 @queue.command()
 @changing
-def remove(**words: Any) -> int:
+@YES
+def remove(yes: bool, **words: Any) -> int:
     """Remove mail for good; its sender is not told.
+
+    On a terminal it says how many messages that are, and asks.
 
     Example:  fastrelay queue remove --sender broken@example.com --older-than 1h --reason "loop of ticket 4711"
     """
-    return _change("remove", "removed", **words)
+    return _change("remove", "removed", ask=not yes, **words)
 
 
 @queue.command()
 @changing
 @click.option("--silent", is_flag=True, help="Tell nobody.")
-def bounce(silent: bool, **words: Any) -> int:
+@YES
+def bounce(silent: bool, yes: bool, **words: Any) -> int:
     """Return mail to its senders now, with the reason.
 
-    --reason is required. Each sender gets the notice an undeliverable message would bring, unless --silent is given or
-    the message is a notice itself.
+    --reason is required. On a terminal it says how many messages that are, and asks. Each sender gets the notice an
+    undeliverable message would bring, unless --silent is given or the message is a notice itself.
 
     Example:  fastrelay queue bounce --domain gone.example --reason "the company has closed"
     """
-    return _change("bounce", "returned", {"silent": silent}, **words)
+    return _change("bounce", "returned", {"silent": silent}, ask=not yes, **words)
 
 
 def _change(
@@ -222,10 +229,17 @@ def _change(
     file: str | None,
     as_json: bool,
     reason: str,
+    ask: bool = False,
     **words: Any,
 ) -> int:
-    chosen = select(**words)
-    told = opened(file).change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
+    chosen, source = select(**words), opened(file)
+    if ask and chosen and "id" not in chosen and has_terminal():
+        sums = source.summary(chosen)
+        count = f"{sums['messages']:,} message{'' if sums['messages'] == 1 else 's'}"
+        if not click.confirm(f"{verb} {count}, {sums['recipients']:,} recipients?", err=True):
+            print("nothing was changed", file=sys.stderr)
+            return exits.INTERRUPTED
+    told = source.change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
     changed, busy = told["changed"], told["busy"]
     code = shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
     if busy:
@@ -235,6 +249,11 @@ def _change(
         print(f"fastrelay queue {verb}: nothing to do for {chosen['id']}: see fastrelay queue show", file=sys.stderr)
         return exits.DATA
     return code
+
+
+def has_terminal() -> bool:
+    """Somebody sits there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def user() -> str:

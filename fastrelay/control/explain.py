@@ -138,11 +138,14 @@ class Explainer:
             "queued": self._queued(items, site, now),
             "ending": self._ending(),
         }
-        if ident is not None and items:
-            state = self._store.state(ident)
-            facts["held"] = state.held
+        facts["held"] = self._held(items)
         facts["why"] = why.sentence(facts)
         return facts
+
+    def _held(self, items: list[Item]) -> str:
+        """Why it is on hold; of several messages the oldest tells."""
+        held = min((item.ident for item in items if item.place is Place.HELD), default=None)
+        return self._store.state(held).held if held is not None and self._store.envelope(held) is not None else ""
 
     # -- where to ---------------------------------------------------------------------------------------------------
 

@@ -166,11 +166,19 @@ class Control:
             self._store.record_synced([(one.ident, hastened(one, now)) for one in found])
             if self._schedule is not None:
                 for one in found:
-                    self._schedule.retry(one.ident)
+                    self._schedule.retry(one.ident, one.indices)
             self._log("AdminRetry", found, request)
             return len(found)
 
-        return self._change(request, change)
+        return self._change(request, change, self._may_go)
+
+    def _may_go(self, one: Found) -> bool:
+        """Neither on hold nor suspended: a retry would do nothing to it."""
+        if one.state.held:
+            return False
+        items = self._search.items(one.ident)
+        stopped = [item for item in items if views.place_of(item) == "suspended"]
+        return not {*one.indices} <= {index for item in stopped for index in item.indices}
 
     def _hold(self, request: Request) -> dict[str, Any]:
         if not request.reason:

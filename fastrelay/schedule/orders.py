@@ -4,7 +4,7 @@ Records are the caller's (control/verbs.py); here only what stands in the schedu
 attempt: where one is under way, the order is kept and carried out when its item comes back (`fulfilled`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.lane import Lane
@@ -71,13 +71,15 @@ class Orders:
                 self.drop(item)
         return first is not None
 
-    def retry(self, ident: bytes) -> bool:
-        """What waits for its time is due now; held messages stay held. False: unknown id."""
+    def retry(self, ident: bytes, indices: Collection[int] = ()) -> bool:
+        """What waits for its time is due now; held messages stay held. indices: only where one of these recipients is
+        meant, () = everywhere. False: unknown id."""
         places = self._places
         first = places.table.first(ident)
         now = self._now()
         for item in family(first):
-            if item.place is Place.WAITING and item.expires > now:
+            meant = not indices or any(index in indices for index in item.indices)
+            if meant and item.place is Place.WAITING and item.expires > now:
                 places.leave(item)
                 places.route(item)
         return first is not None

@@ -1,5 +1,7 @@
 """The program: one line and one exit code for every error, help without importing, commands that stay light."""
 
+import errno
+import io
 import subprocess
 import sys
 from importlib import import_module
@@ -176,3 +178,12 @@ def test_what_must_start_fast_imports_nothing_heavy(tmp_path: Any, words: list[s
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     loaded = set(done.stdout.rpartition("LOADED ")[2].split())
     assert "click" in loaded and not loaded & set(HEAVY)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "gone")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert main.run(["--help"]) == 0

@@ -1,6 +1,8 @@
 """The queue commands against a queue that says what a test wants: what they ask, print and end with."""
 
+import io
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -146,6 +148,22 @@ def test_what_was_not_changed_has_a_code(
     assert main.run(["queue", "retry", *words]) == code
     err = capsys.readouterr().err
     assert says in err and bool(err) == bool(says)
+
+
+def test_on_a_terminal_what_cannot_be_undone_is_asked_for(
+    scripted: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scripted(summary={"messages": 1200, "recipients": 1300}, change={"changed": 1, "busy": 0, "incomplete": []})
+    monkeypatch.setattr(queue, "has_terminal", lambda: True)
+    for answer, code in (("n\n", 130), ("y\n", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        assert main.run(["queue", "remove", "--all"]) == code
+    assert "remove 1,200 messages, 1,300 recipients?" in capsys.readouterr().err
+    assert [asked[0] for asked in one.asked] == ["summary", "summary", "remove"]
+    for words in (["remove", "--all", "--yes"], ["bounce", ID, "--reason", "r"], ["hold", "--all", "--reason", "r"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+        assert main.run(["queue", *words]) == 0
+    assert [asked[0] for asked in one.asked[3:]] == ["remove", "bounce", "hold"]
 
 
 def test_show_of_what_is_not_there(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:

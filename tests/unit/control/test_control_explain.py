@@ -157,6 +157,14 @@ def test_a_domain_of_which_a_sender_is_suspended_names_him(house: House) -> None
     assert "next attempt is in 5 min; 3 of its 4 messages are suspended" in facts["why"], soon
 
 
+def test_a_domain_on_hold_tells_why(house: House) -> None:
+    house.known["a.test"] = a_route("a.test")
+    ident = house.add()
+    house.s.hold(ident)
+    house.states[ident] = State(2, house.states[ident].recipients, "asked by marketing")
+    assert "on hold: asked by marketing;" in house.explainer.domain("a.test")["why"]
+
+
 def test_a_message_in_hand_is_delivered_once_it_has_a_connection(house: House) -> None:
     house.known["a.test"] = a_route("a.test")
     idents = [house.add() for _ in range(3)]

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fastrelay.control import Control, search, verbs, views
 from fastrelay.errors import MachineShort, SpoolDamaged
 from fastrelay.eventlog import EventLog
 from fastrelay.mail.envelope import Envelope, Recipient
+from fastrelay.mail.route import Route, RouteKind
 from fastrelay.mail.state import State, Status, Waiting
 from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.item import Place
@@ -122,8 +123,9 @@ class Schedule:
     def remove(self, ident: bytes) -> bool:
         return self.table.pop(ident, None) is not None
 
-    def retry(self, ident: bytes) -> bool:
+    def retry(self, ident: bytes, indices: Collection[int] = ()) -> bool:
         self.calls.append(("retry", ident))
+        self.meant = tuple(indices)
         return True
 
 
@@ -371,6 +373,14 @@ def test_retry_is_recorded_then_scheduled(slot: Slot) -> None:
     assert isinstance(waiting[1], Waiting)
     assert waiting[1].due >= before
     assert slot.schedule.calls == [("retry", ident(n)) for n in (1, 3, 5, 7, 9)]
+    assert slot.schedule.meant == (1,), "not the recipients at other domains"
+
+
+def test_retry_passes_over_what_it_could_do_nothing_to(slot: Slot) -> None:
+    slot.ask("hold", select={"id": ident(2).hex()}, reason="r")
+    (item,) = slot.schedule.items(ident(4))
+    item.place, item.route = Place.WAITING, Route("a.example", "", RouteKind.MX, (), 0.0)
+    assert [slot.ask("retry", select={"id": ident(n).hex()})["changed"] for n in (2, 4, 6)] == [0, 0, 1]
 
 
 def test_remove_ends_whole_messages(slot: Slot) -> None:

@@ -339,6 +339,9 @@ def test_hold_release_and_retry_where_it_waits() -> None:
     house.s.release(ident, house.clock.wall() + 50)
     assert house.place(ident) is Place.WAITING
     assert house.s.retry(ident) and house.place(ident) is Place.READY
+    two = house.add(due=9_000.0)
+    assert house.s.retry(two, (7,)) and house.place(two) is Place.WAITING, "another recipient is meant"
+    assert house.s.retry(two, (7, 0)) and house.place(two) is Place.READY
     unknown = IDS.fresh()
     assert not any(verb(unknown) for verb in (house.s.hold, house.s.release, house.s.retry, house.s.remove))
 
