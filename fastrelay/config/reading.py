@@ -259,17 +259,29 @@ def _sockets_fit(config: Config) -> Config:
     return config
 
 
+def _state(name: str, config: Config, key: str) -> Path:
+    """A directory of the user's own, for what `key` has not said. ConfigError where the user has no home."""
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fastrelay" / name
+    except RuntimeError:
+        raise ConfigError(
+            f"{config.source}: {key}: is not given, its default is not ours to write (user id {os.geteuid()}), and we "
+            f"have no home; name a directory"
+        ) from None
+
+
 def _for_this_user(config: Config, given: dict[str, Any]) -> Config:
     if os.geteuid() == 0:
         return config
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fastrelay"
     run = os.environ.get("XDG_RUNTIME_DIR")
     server, spool, notes = config.server, config.spool, []
     if "runtime_dir" not in given.get("server", {}) and not os.access(server.runtime_dir, os.W_OK):
-        server = msgspec.structs.replace(server, runtime_dir=str(Path(run) / "fastrelay" if run else home / "run"))
+        server = msgspec.structs.replace(
+            server, runtime_dir=str(Path(run) / "fastrelay" if run else _state("run", config, "server.runtime_dir"))
+        )
         notes.append(f"server.runtime_dir is {server.runtime_dir}")
     if "path" not in given.get("spool", {}) and not os.access(spool.path, os.W_OK):
-        spool = msgspec.structs.replace(spool, path=str(home / "spool"))
+        spool = msgspec.structs.replace(spool, path=str(_state("spool", config, "spool.path")))
         notes.append(f"spool.path is {spool.path}")
     if not notes:
         return config

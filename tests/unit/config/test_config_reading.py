@@ -192,6 +192,28 @@ def test_without_root_unwritable_defaults_move_to_the_user(tmp_path: Path, monke
     assert load().notes == () and load().spool.path == "/var/spool/fastrelay", "a service user's own directories stay"
 
 
+def test_an_account_without_a_home_needs_none_where_the_file_names_its_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may run under any number, with no line in passwd and no HOME."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("os.geteuid", lambda: 10025)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "c.toml"
+    file.write_text("[server]\nruntime_dir = '/r'\n[spool]\npath = '/s'")
+    assert load(file).notes == ()
+    for text, key in (("", "server.runtime_dir"), ("[server]\nruntime_dir = '/r'", "spool.path")):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=rf"c\.toml: {key}: is not given, .* not ours to write .* no home"):
+            load(file)
+
+
 def test_root_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("fastrelay.config.reading.DEFAULT_FILE", tmp_path / "absent")
