@@ -90,10 +90,10 @@ class Rows:
         self.fd = fd
         self._hashed = hashed
         self._most_known = known
-        self.memory = mmap.mmap(fd, SIZE)
-        magic, version, rows, columns, window, secret = _HEADER.unpack_from(self.memory)
-        if (magic, version, rows, window) != (_MAGIC, VERSION, ROWS, WINDOW):
+        magic, version, rows, columns, window, secret = _HEADER.unpack(os.pread(fd, _HEADER.size, 0))
+        if (magic, version, rows, window) != (_MAGIC, VERSION, ROWS, WINDOW):  # then its size is another too
             raise MisuseError(f"the ledger has format {version}, this program speaks {VERSION}: stop, then start")
+        self.memory = mmap.mmap(fd, SIZE)
         self.columns: int = columns
         self.view = memoryview(self.memory)
         self.arrivals = self.view[_ARRIVALS:_WAITS].cast("d")

@@ -275,6 +275,11 @@ def test_only_a_ledger_of_this_format_is_opened(house: list[Ledger]) -> None:
     house[0]._rows.memory[8:12] = (99).to_bytes(4, "little")
     with pytest.raises(MisuseError, match="format 99"):
         Ledger(house[0].fd, house[0].eventfds)
+    fd = os.memfd_create("of another program")
+    os.pwrite(fd, bytes(house[0]._rows.memory[:4096]), 0)
+    with pytest.raises(MisuseError, match="format 99"):
+        Ledger(fd, house[0].eventfds)  # shorter than ours
+    os.close(fd)
 
 
 def test_a_slot_beyond_the_columns_is_refused(house: list[Ledger]) -> None:
