@@ -139,6 +139,7 @@ class Counts:
         "spool_commit_messages",
         "spool_commit_seconds",
         "stress",
+        "tasks",
         "throttled",
         "tls_failed",
         "tls_ok",
@@ -181,6 +182,7 @@ class Counts:
         self.accept_seconds = Histogram(QUICK)
         self.delivery_seconds = Histogram(SLOW)
         self.loop_lag_seconds = Histogram(QUICK)
+        self.tasks = 0
         self.throttled = _Reasons()
         self.stress = 0
         self.event_log_dropped = 0
@@ -296,6 +298,7 @@ METRICS: tuple[Metric, ...] = (
     _histogram("accept_seconds", "seconds", "End of data to 250 for a received message"),
     _histogram("delivery_seconds", "seconds", "250 in to 250 out, per delivered recipient"),
     _histogram("loop_lag_seconds", "seconds", "How late the once-a-second tick of a worker ran"),
+    _gauge("tasks", "tasks", "tasks", "livesum", "Tasks (greenlets) in the workers: a few, and about one a connection"),
     Metric("throttled_total", Kind.COUNTER, "events", "Work made to wait by a limit", ("reason",), source="throttled"),
     _gauge("stress", "listeners", "stress", "livemax", "Listeners short of places or memory, cutting clients short"),
     _counter("event_log_dropped_total", "lines", "event_log_dropped", "Event lines dropped because the log was full"),

@@ -435,6 +435,7 @@ class Worker:
         oldest = self.store.page(None, 1)
         counts.queue_oldest_seconds = max(0.0, clock.wall() - born(oldest[0])) if oldest else 0.0
         counts.orphans = self.scheduler.audit().orphans
+        counts.tasks = tasks.running()
         counts.dns_hit, counts.dns_miss, counts.dns_negative, counts.dns_stale = self._dns()
         self._exporter.flush()
         self.suspending.look()

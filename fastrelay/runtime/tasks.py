@@ -30,13 +30,24 @@ def _print_crash(name: str, error: BaseException) -> None:
 on_crash: Callable[[str, BaseException], None] = _print_crash
 
 
+_begun = [0, 0]  # how many have begun, and ended
+
+
+def running() -> int:
+    """How many tasks have begun and not ended."""
+    return _begun[0] - _begun[1]
+
+
 def _body(function: Callable[..., object], args: tuple[object, ...]) -> None:
+    _begun[0] += 1
     try:
         function(*args)
     except TaskExit:
         pass
     except BaseException as error:
         on_crash(getattr(function, "__qualname__", repr(function)), error)
+    finally:
+        _begun[1] += 1
 
 
 def spawn(function: Callable[..., object], *args: object) -> Task:

@@ -5,10 +5,10 @@ sink that answers after 5 ms, defers 3 % and hangs up on 0.5 % of the dots. Ever
 three seconds; fifty clients leave in the middle of a message; the admin child is killed; the configuration is read
 anew; mail for one domain is held and let go again; in the first quarter also a worker is killed with -9.
 
-Every five seconds: private memory, descriptors and threads of the workers, segments in the spool. The second quarter
-is compared with the last: memory may have grown by 5 %, descriptors and segments by a tenth, or by a few. At the end
-everything accepted must have arrived, once; of a killed worker each of the CONNECTIONS may carry one message again, and
-what came in UNWRITTEN seconds. Exit code 1 else.
+Every five seconds: private memory, descriptors, threads and tasks (greenlets) of the workers, segments in the spool.
+The second quarter is compared with the last: memory may have grown by 5 %, descriptors, tasks and segments by a tenth,
+or by a few. At the end everything accepted must have arrived, once; of a killed worker each of the
+CONNECTIONS may carry one message again, and what came in UNWRITTEN seconds. Exit code 1 else.
 """
 
 import argparse
@@ -49,6 +49,7 @@ class Sample(NamedTuple):
     memory: float
     descriptors: int
     threads: int
+    tasks: float
     segments: int
 
 
@@ -64,6 +65,7 @@ LIMITS = (
     Limit("memory", 0.05, 5.0),
     Limit("descriptors", 0.1, 20),
     Limit("threads", 0.0, 4),
+    Limit("tasks", 0.1, 20),
     Limit("segments", 0.1, 10),
 )
 
@@ -75,10 +77,11 @@ def look(relay: RelayProcess, began: float) -> Sample | None:
         descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in workers)
         threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in workers)
         held = memory(relay) / MIB
+        tasks = relay.metric("fastrelay_tasks")
     except (OSError, ValueError, KeyError):
         return None
     segments = len(list((relay.folder / "spool").glob("**/segment-*.log")))
-    return Sample(time.monotonic() - began, held, descriptors, threads, segments)
+    return Sample(time.monotonic() - began, held, descriptors, threads, tasks, segments)
 
 
 class Faults:

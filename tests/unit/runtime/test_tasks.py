@@ -1,5 +1,7 @@
 """runtime/tasks.py: what was handed over arrives, whatever else happens in the same turn of the loop."""
 
+import pytest
+
 from fastrelay.errors import PeerClosed, PeerTimeout
 from fastrelay.runtime import clock, tasks
 
@@ -23,6 +25,23 @@ def _told(place: tasks.Parking, *acts: object) -> object:
         act()  # type: ignore[operator]
     assert over.wait(5.0)
     return got[0]
+
+
+def test_each_way_a_task_may_end_is_counted(capfd: pytest.CaptureFixture[str]) -> None:
+    before, place = tasks.running(), tasks.Parking()
+    waits = tasks.spawn(place.wait, 60.0)
+    early = tasks.spawn(tasks.Parking().wait, 60.0)
+    tasks.kill(early)
+    tasks.spawn(int, "no number")
+    tasks.spawn(tasks.run_loop_once)
+    while not place.taken or tasks.running() > before + 1:
+        tasks.run_loop_once()
+    assert "no number" in capfd.readouterr().err
+    tasks.kill(waits)
+    while tasks.running() > before:
+        tasks.run_loop_once()
+    assert tasks.running() == before
+    assert waits.dead and early.dead
 
 
 def test_a_value_is_not_lost_to_a_timeout_that_comes_with_it() -> None:
