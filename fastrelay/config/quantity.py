@@ -22,6 +22,7 @@ Lasting = Annotated[float, msgspec.Meta(extra={"unit": "duration"}, gt=0)]  # a 
 Size = Annotated[int, msgspec.Meta(extra={"unit": "size"}, ge=0)]
 Share = Annotated[float, msgspec.Meta(extra={"unit": "share"}, ge=0, le=1)]
 PerTime = Annotated[Rate, msgspec.Meta(extra={"unit": "rate"})]
+PerTimeOrNone = Annotated[Rate | None, msgspec.Meta(extra={"unit": "rate"})]
 ByteRate = Annotated[float, msgspec.Meta(extra={"unit": "byterate"}, ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

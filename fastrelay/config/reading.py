@@ -93,7 +93,7 @@ def _listener(where: str, given: dict[str, Any], aliases: Aliases) -> Listener:
         _section(Certificate, f"{where}certificates[{number}].", row)
     one: Listener = _section(Listener, where, given)
     parse_address(one.address, f"{where}address")
-    for key in ("relay_from", "proxy_from", "xclient_from"):
+    for key in ("relay_from", "proxy_from", "xclient_from", "unlimited_from"):
         for net in getattr(one, key):
             try:
                 ip_network(net, strict=False)
@@ -109,8 +109,20 @@ def _listener(where: str, given: dict[str, Any], aliases: Aliases) -> Listener:
         raise ConfigError(f'{where}proxy_from: name the proxies that proxy_protocol is for, as ["192.0.2.10"]')
     if one.proxy_from and not one.proxy_protocol:
         raise ConfigError(f"{where}proxy_from: means nothing without proxy_protocol = true")
+    _listener_limits(where, one)
     limit_set = "max_connections_per_client" in given
     return msgspec.structs.replace(one, aliases=aliases, client_limit_set=limit_set)
+
+
+def _listener_limits(where: str, one: Listener) -> None:
+    if one.reserved_connections and not one.unlimited_from:
+        raise ConfigError(f"{where}reserved_connections: say for whom, in unlimited_from")
+    if one.reserved_connections >= one.max_connections:
+        raise ConfigError(f"{where}reserved_connections: leaves nothing of max_connections for others")
+    if one.tls_rate_per_client is not None and one.tls == "none":
+        raise ConfigError(f'{where}tls_rate_per_client: means nothing with tls = "none"')
+    if one.message_rate_per_account is not None and one.auth == "none" and not one.xclient_from:
+        raise ConfigError(f"{where}message_rate_per_account: nobody logs in here: set auth")
 
 
 def _listener_tls(where: str, one: Listener) -> None:

@@ -16,6 +16,7 @@ from fastrelay.config.quantity import (
     Duration,
     Lasting,
     PerTime,
+    PerTimeOrNone,
     Positive,
     Rate,
     Share,
@@ -53,6 +54,13 @@ class Listener(Section, frozen=True):
     relay_from: tuple[str, ...] = ("127.0.0.0/8", "::1")
     max_connections: Positive = 10000
     max_connections_per_client: Count = 50  # 0 = no limit; clients in relay_from: none unless the key is set
+    connection_rate_per_client: PerTimeOrNone = None  # None: no limit, here and below; else one for all clients
+    tls_rate_per_client: PerTimeOrNone = None  # sessions begun anew
+    message_rate_per_client: PerTimeOrNone = None
+    recipient_rate_per_client: PerTimeOrNone = None
+    message_rate_per_account: PerTimeOrNone = None  # of who has logged in, at all listeners together
+    unlimited_from: tuple[str, ...] = ()  # networks; nothing "per client" or "per account" holds these up
+    reserved_connections: Count = 0  # of max_connections, for unlimited_from
     command_timeout: Lasting = 5 * MINUTE  # RFC 5321 4.5.3.2.7
     data_timeout: Lasting = 3 * MINUTE  # between two blocks of content, RFC 5321 4.5.3.2.5
     min_data_rate: ByteRate = 500.0  # octets per second over the whole content

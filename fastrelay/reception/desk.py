@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception.allowance import Buckets, Rates
+from fastrelay.reception.bulletin import Bulletin
 from fastrelay.reception.caller import Callers
 from fastrelay.reception.logins import Logins
 from fastrelay.reception.policy import Limit, Policy
@@ -43,8 +45,10 @@ class Intake(Protocol):
 
 
 class Ledger(Protocol):
-    """Limits that hold on the whole machine."""
+    """Limits that hold on the whole machine. rates: of what is begun in a time."""
 
+    @property
+    def rates(self) -> Buckets: ...
     def take(self, keys: Sequence[tuple[LimitKey, Limit]], now: float, /) -> object:
         """True in a condition: all taken. False: none was, and `.key` is the one that is full."""
 
@@ -70,6 +74,8 @@ class Layer(Protocol):
     def version(self) -> str | None: ...
     def cipher(self) -> tuple[str, str, int] | None: ...
     def getpeercert(self, binary_form: Literal[True], /) -> bytes | None: ...
+    @property
+    def session_reused(self) -> bool | None: ...
 
 
 class Certificates(Protocol):
@@ -111,9 +117,11 @@ class Desk:
     rejected, accept_seconds, throttled, stress, tls_ok, tls_failed, logins_ok, logins_failed. logins: who may log in,
     where the listener offers that. judge(ident, prefix, content) hears of each accepted message, where the listener
     wants that; never waits. expanded(ident, envelope, names, wall) is told of the names in a message just committed
-    that stood for others; may wait."""
+    that stood for others; may wait. buckets: where the listener's rates are counted; rates: None where it has none.
+    bulletin: whom limits hold up."""
 
     __slots__ = (
+        "bulletin",
         "callers",
         "claims",
         "counts",
@@ -124,6 +132,7 @@ class Desk:
         "log",
         "logins",
         "policy",
+        "rates",
         "temper",
         "tls",
     )
@@ -140,6 +149,7 @@ class Desk:
         judge: Callable[[bytes, bytes, object], None] | None = None,
         expanded: Callable[[bytes, Envelope, Sequence[Recipient], float], object] | None = None,
         claims: Callers | None = None,
+        buckets: Buckets | None = None,
     ) -> None:
         self.policy = policy
         self.intake = intake
@@ -151,5 +161,9 @@ class Desk:
         self.judge = judge
         self.expanded = expanded
         self.claims = claims
+        self.bulletin = Bulletin(policy.name, log.say)
+        self.rates: Rates | None = None
+        if buckets is not None and policy.has_rates:
+            self.rates = Rates(policy, buckets, self.bulletin, counts)
         self.temper: Temper = policy.calm
         self.dates = DateLine()

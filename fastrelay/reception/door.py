@@ -1,7 +1,8 @@
 """The front door: the listening sockets of one listener in one worker, and the sessions behind them.
 
-Every connection is counted where it is accepted, takes its place in the ledger (machine-wide: per client and in all)
-and becomes a session in a task of its own; over a limit it hears 421 and is closed before it can say anything. Where
+Every connection is counted where it is accepted, takes its place in the ledger (machine-wide: per client and in all;
+by the clock too where the listener has rates, allowance.py) and becomes a session in a task of its own; over a limit it
+hears 421 and is closed before it can say anything. Where
 the listener stands behind a proxy, the PROXY header (proxy.py) comes before all that: limits, rights and the log see
 the client it names.
 
@@ -21,6 +22,7 @@ from fastrelay.errors import PeerError, PeerTimeout
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.reception.allowance import Rates
 from fastrelay.reception.caller import Callers
 from fastrelay.reception.desk import Certificates, Desk, EventLog, Intake, Ledger, Stream
 from fastrelay.reception.logins import Logins
@@ -97,7 +99,7 @@ class Door:
         self._short_at = 0.0  # when a descriptor was last missing; 0.0: none is
         callers = Callers(look_up) if look_up is not None else None
         claims = Callers(check_helo) if check_helo is not None and policy.helo_check != "off" else None
-        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge, expanded, claims)
+        self._desk = Desk(policy, intake, log, counts, tls, callers, logins, judge, expanded, claims, ledger.rates)
         self._ledger = ledger
         self._balance = balance
         self._memory = memory
@@ -176,8 +178,10 @@ class Door:
     # -- stress ---------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Once a second: is it stress now, are there new certificates? Never waits; 2 us while nothing changes."""
+        """Once a second: is it stress now, are there new certificates, is somebody held up? Never waits; 2 us while
+        nothing changes."""
         desk = self._desk
+        desk.bulletin.tick(clock.now())
         if desk.tls is not None and self._stand is _Stand.OPEN:
             desk.tls.look(clock.now())
         if self._short_at and clock.now() - self._short_at > CALM:
@@ -264,6 +268,8 @@ class Door:
                 return
             session = None
             try:
+                if desk.rates is not None and not self._may_begin(desk.rates, stream):
+                    return
                 desk.counts.sessions += 1
                 self._serial += 1
                 ident = f"{self._prefix}-{self._serial:x}"
@@ -343,9 +349,28 @@ class Door:
             now = clock.now()
         return answer
 
+    def _may_begin(self, rates: Rates, stream: Stream) -> bool:
+        """One more connection of this client, by the clock; else it has heard 421. A peer that may say XCLIENT begins
+        for many: each of them is counted when it is named."""
+        policy, client = self._desk.policy, stream.peer[0]
+        if policy.trusts is not None and policy.trusts(client):
+            return True
+        refusal = rates.connection(client)
+        if refusal is None:
+            return True
+        if rates.held_up(client):  # an event for each of a flood would be a second flood
+            self._note_stranger(stream, str(refusal))
+        if not policy.implicit_tls:
+            stream.write_nowait(refusal.to_wire())
+        return False
+
     def _turn_away(self, stream: Stream, key: LimitKey) -> None:
         """421 and closed: cheap, and said before the client has said anything."""
         desk = self._desk
-        desk.counts.throttled["client" if key.kind == "client" else "connections"] += 1
+        if key.kind == "client":
+            desk.counts.throttled["client"] += 1
+            desk.bulletin.refused(key.names[0], "max_connections_per_client")
+        else:
+            desk.counts.throttled["connections"] += 1
         if not desk.policy.implicit_tls:
             stream.write_nowait(desk.policy.at_the_limit(key).to_wire())

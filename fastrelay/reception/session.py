@@ -21,6 +21,7 @@ from typing import Any
 from fastrelay.errors import MachineShort, PeerClosed, PeerError, PeerTimeout, TlsFailed
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.reply import Reply, reply
+from fastrelay.reception.allowance import Rates
 from fastrelay.reception.desk import Certificates, Desk, Draft, Stream
 from fastrelay.reception.gathering import Gathering
 from fastrelay.reception.identity import Identity
@@ -65,6 +66,7 @@ class Session:
     """`run` is the whole of it, in a task of its own. ident: names the session in the event log."""
 
     __slots__ = (
+        "_allowance",
         "_began",
         "_desk",
         "_failed_logins",
@@ -87,6 +89,7 @@ class Session:
         self._stream = stream
         self._identity = Identity(desk, stream.peer[0])
         self._gathering = Gathering(desk.intake)
+        self._allowance = desk.rates.allowance(stream.peer[0]) if desk.rates is not None else None
         policy = desk.policy
         trusted = policy.trusts is not None and policy.trusts(stream.peer[0])
         terms = policy.trusted_terms if trusted else policy.terms
@@ -160,8 +163,11 @@ class Session:
         stream.expire_in(seconds)
         self._shaking = True
         try:
-            if first and not stream.peek():
-                raise PeerClosed("left before the TLS handshake")
+            if first:
+                if not stream.peek():
+                    raise PeerClosed("left before the TLS handshake")
+                if self._allowance is not None and self._allowance.handshake() is not None:
+                    raise TlsFailed("too many new TLS sessions")
             stream.start_tls(certificates.context, server_side=True)
         except PeerTimeout:
             if self._leaving:  # in plaintext there is nothing to say any more
@@ -174,6 +180,8 @@ class Session:
         finally:
             self._shaking = False
         desk.counts.tls_ok += 1
+        if self._allowance is not None and stream.tls is not None and stream.tls.session_reused:
+            self._allowance.resumed()
         self._identity.meet(stream.tls)
 
     def _converse(self) -> None:
@@ -275,6 +283,11 @@ class Session:
                 answer = HELO_UNKNOWN if self._identity.checked == "temperror" else FALSE_HELO
                 self._refuse(answer, "MAIL", sender=event.sender)
                 return
+        if self._allowance is not None:
+            over = self._allowance.message(self._machine.user)
+            if over is not None:
+                self._refuse(over, "MAIL", sender=event.sender)
+                return
         self._machine.mail_ok()
 
     def _rcpt(self, event: Rcpt) -> None:
@@ -283,12 +296,18 @@ class Session:
             self._refuse(verdict, "RCPT", recipient=event.address)
             return
         names = self._desk.policy.alias(verdict) if self._desk.policy.aliases else ()
-        if not names:
-            self._machine.rcpt_ok(verdict)
-        elif self._machine.has_room(names):
+        if names and not self._machine.has_room(names):
+            self._refuse(TOO_MANY_RECIPIENTS, "RCPT", blame=False, recipient=event.address)
+            return
+        if self._allowance is not None:
+            over = self._allowance.recipients(len(names) or 1)
+            if over is not None:  # no error of the client: what it has named already goes on
+                self._refuse(over, "RCPT", blame=False, recipient=event.address)
+                return
+        if names:
             self._machine.rcpt_expanded(verdict, names)
         else:
-            self._refuse(TOO_MANY_RECIPIENTS, "RCPT", blame=False, recipient=event.address)
+            self._machine.rcpt_ok(verdict)
 
     def _rare(self, event: object) -> None:
         if isinstance(event, Spoiled):
@@ -307,7 +326,18 @@ class Session:
         elif isinstance(event, XClient):
             self._head = b""
             self._identity.become(event)
+            if self._desk.rates is not None:
+                self._begin_again(self._desk.rates)
             self._entitle()
+
+    def _begin_again(self, rates: Rates) -> None:
+        """The client is another from here on: what it begins counts as its own, this connection first."""
+        client = self._identity.address
+        self._allowance = rates.allowance(client)
+        over = rates.connection(client)
+        if over is not None:
+            rates.held_up(client)
+            self._machine.hang_up(over, over.text)
 
     def _log_in(self, event: AuthLookup | AuthClaim) -> None:
         """May wait: for the derivation, and behind a failure. Nothing of a password is ever written anywhere."""
@@ -341,6 +371,10 @@ class Session:
         machine, stream, certificates = self._machine, self._stream, self._desk.tls
         if certificates is None:
             machine.refuse(NO_TLS)
+            return
+        over = self._allowance.handshake() if self._allowance is not None else None
+        if over is not None:
+            self._refuse(over, "STARTTLS")
             return
         machine.tls_ok()
         stream.expire_in(self._desk.temper.command_seconds)

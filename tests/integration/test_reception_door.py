@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastrelay.config import Listener
+from fastrelay.config import Listener, Rate
 from fastrelay.errors import PeerClosed
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
@@ -165,6 +165,46 @@ def test_all_together_have_a_limit(house: Callable[..., House]) -> None:
     first.close()
     until(lambda: here.door.sessions == 0)
     assert here.counts.in_active == 0 and set(here.ledger.held.values()) == {0}
+
+
+def test_new_connections_by_the_clock(house: Callable[..., House]) -> None:
+    here = house(connection_rate_per_client=Rate(2, 3600))
+    for _ in range(2):
+        here.client(EHLO).close()
+    answer = "421 4.7.0 relay.example Too many new connections from your address, try again in 1800 seconds"
+    for _ in range(3):
+        assert rest(here.connect()) == f"{answer}\r\n"
+    until(lambda: here.door.sessions == 0)
+    assert here.counts.throttled == {"connection_rate": 3} and here.counts.sessions == 2
+    assert set(here.ledger.held.values()) == {0}
+    (event,) = here.log.of("Rejection")  # one for all of a minute
+    assert event["reason"] == answer and event["peer_address"]["addr"] == "127.0.0.1"
+    (line,) = here.log.lines
+    assert line.endswith("127.0.0.1 is over connection_rate_per_client = 2/3600s")
+
+
+def test_a_peer_that_speaks_for_others_is_not_counted_itself(house: Callable[..., House]) -> None:
+    here = house(connection_rate_per_client=Rate(1, 3600), xclient_from=("127.0.0.0/8",))
+    for _ in range(3):
+        here.client(EHLO).close()
+    first = here.client(b"XCLIENT ADDR=203.0.113.9\r\n", EHLO)
+    second = here.client()
+    second.write(b"XCLIENT ADDR=203.0.113.9\r\n")
+    assert rest(second).splitlines()[1].startswith("421 4.7.0 relay.example Too many new connections")
+    assert here.counts.throttled == {"connection_rate": 1}
+    first.close()
+
+
+def test_the_reserve_is_for_the_unlimited_alone(house: Callable[..., House]) -> None:
+    reserve = {"max_connections": 3, "reserved_connections": 1}
+    strict = house(**reserve, unlimited_from=("192.0.2.0/24",))
+    clients = [strict.client() for _ in range(2)]
+    assert rest(strict.connect()).startswith("421 4.3.2 ")
+    favoured = house(**reserve, unlimited_from=("127.0.0.0/8",))
+    clients += [favoured.client() for _ in range(3)]
+    assert rest(favoured.connect()).startswith("421 4.3.2 ")
+    for one in clients:
+        one.close()
 
 
 def test_a_ledger_that_is_busy_is_asked_again_for_a_while(house: Callable[..., House]) -> None:
@@ -544,7 +584,7 @@ SERVER = """
     import os, resource, socket, sys
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(int(sys.argv[1]), hard), hard))
-    from fastrelay.config import Listener
+    from fastrelay.config import Listener, Rate
     from fastrelay.metrics import Counts
     from fastrelay.reception.door import Door
     from fastrelay.reception.policy import Policy

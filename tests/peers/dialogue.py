@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastrelay.config.quantity import in_unit
 from fastrelay.errors import MachineShort
 from fastrelay.mail.envelope import Envelope
 from tests.peers.front_desk import FakeIntake, Taken
@@ -173,6 +174,8 @@ def parse(text: str, name: str = "") -> Dialogue:
                 key, equals, value = word.partition("=")
                 if key.endswith("_from"):
                     listener[key] = tuple(value.split(","))
+                elif "_rate_per_" in key:
+                    listener[key] = in_unit("rate", value)
                 elif key == "check_helo":  # what comes of the look at HELO: pass, fail, temperror
                     listener[key] = lambda name, address, found=value: found
                 elif key == "alias":  # alias=name@relay.example:one@there.example,two@there.example

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fastrelay.config import Listener
+from fastrelay.config import Listener, Rate
 from fastrelay.errors import MachineShort
 from fastrelay.mail.envelope import Envelope
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
+from fastrelay.process.buckets import BUSY, draw
 from fastrelay.reception.caller import Callers
 from fastrelay.reception.derivation import Derivation
 from fastrelay.reception.desk import Desk, Layer
@@ -99,11 +100,39 @@ class No:
         return False
 
 
+class FakeBuckets:
+    """Those of process/buckets.py, of one process and without its file. busy: so many are not had first."""
+
+    def __init__(self) -> None:
+        self.full_at: dict[LimitKey, float] = {}
+        self.busy = 0
+
+    def spend(self, key: LimitKey, rate: Rate, now: float, amount: float = 1.0, /) -> float:
+        if self.busy:
+            self.busy -= 1
+            return BUSY
+        seconds, self.full_at[key] = draw(rate, self.until(key), now, amount)
+        return seconds
+
+    def refund(self, key: LimitKey, rate: Rate, amount: float = 1.0, /) -> None:
+        self.full_at[key] = self.until(key) - amount * rate.seconds / rate.count
+
+    def due(self, key: LimitKey, rate: Rate, now: float, /) -> float:
+        return draw(rate, self.until(key), now)[0]
+
+    def until(self, key: LimitKey, /) -> float:
+        return self.full_at.get(key, 0.0)
+
+    def put(self, key: LimitKey, until: float, now: float, /) -> None:
+        self.full_at[key] = until
+
+
 class FakeLedger:
     """Counts, and enforces, in one process. busy: so many takes are refused first, each to be asked again `later`."""
 
     def __init__(self) -> None:
         self.held: dict[LimitKey, int] = {}
+        self.rates = FakeBuckets()
         self.busy = 0
         self.later = 0.01
 
@@ -145,10 +174,11 @@ class FakeLog:
 
 
 class FakeLayer:
-    """What a handshake that took no octets agreed on. shown: the client's certificate."""
+    """What a handshake that took no octets agreed on. shown: the client's certificate. reused: an earlier session's."""
 
-    def __init__(self, shown: bytes | None = None) -> None:
+    def __init__(self, shown: bytes | None = None, reused: bool = False) -> None:
         self._shown = shown
+        self._reused = reused
 
     def version(self) -> str:
         return "TLSv1.3"
@@ -158,6 +188,10 @@ class FakeLayer:
 
     def getpeercert(self, binary_form: Literal[True], /) -> bytes | None:
         return self._shown
+
+    @property
+    def session_reused(self) -> bool:
+        return self._reused
 
 
 class FakeCertificates:
@@ -204,6 +238,7 @@ class ScriptStream:
         self.tls: Layer | None = None
         self.shown: bytes | None = None  # the client's certificate
         self.handshake: Exception | None = None  # how it ends, if not well
+        self.reused = False  # the handshake takes up an earlier session
         self.written = b""
         self.writes: list[bytes] = []
         self.at_read: list[bytes] = []  # what had been written in all at each read
@@ -266,7 +301,7 @@ class ScriptStream:
         assert server_side and context is FakeCertificates.context and self.tls is None
         if self.handshake is not None:
             raise self.handshake
-        self.tls = FakeLayer(self.shown)
+        self.tls = FakeLayer(self.shown, self.reused)
 
     def is_quiet(self) -> bool:
         return not self._chunks
@@ -287,6 +322,7 @@ def desk_of(
     log: FakeLog | None = None,
     look_up: Callable[[str], str] | None = None,
     check_helo: Callable[[str, str], str] | None = None,
+    buckets: FakeBuckets | None = None,
     **listener: Any,
 ) -> Desk:
     """A desk with a policy of these listener keys; errors cost a client no time."""
@@ -296,4 +332,6 @@ def desk_of(
     log = log or FakeLog()
     logins = logins_of(log) if listener.get("auth", "none") != "none" else None
     claims = Callers(check_helo) if check_helo is not None else None
-    return Desk(policy, intake, log, Counts(), certificates, callers, logins, claims=claims)
+    return Desk(
+        policy, intake, log, Counts(), certificates, callers, logins, claims=claims, buckets=buckets or FakeBuckets()
+    )

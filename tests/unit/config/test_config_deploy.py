@@ -22,6 +22,8 @@ WITHOUT_DEFAULT = {
     "listener": {
         *("max_connections_per_client", "certificate", "key", "certificates", "client_ca", "relay_certificates"),
         "proxy_from",
+        *("connection_rate_per_client", "tls_rate_per_client", "message_rate_per_client", "recipient_rate_per_client"),
+        "message_rate_per_account",
     },
     "spool": {"path"},
     "delivery": {"hello"},
@@ -47,6 +49,7 @@ def test_every_line_behind_a_sign_is_understood_too() -> None:
         uncommented()
         .replace('tls = "none"', 'tls = "starttls"')
         .replace("proxy_protocol = false", "proxy_protocol = true")
+        .replace('auth = "none"', 'auth = "optional"')
     )
     assert everything.server.user == "fastrelay" and everything.listeners[0].certificate.endswith(".pem")
     assert everything.sites[0].delivery.connections == 5 and everything.routes[0].domain == "*"

@@ -42,6 +42,22 @@ def test_units() -> None:
     assert c.listeners[0].min_data_rate == 1024 and c.bounce.return_ == "full"
 
 
+def test_rates_of_clients_are_none_unless_they_are_written_down() -> None:
+    bare, some = parse(
+        """
+        [[listener]]
+        [[listener]]
+        address = "[::1]:25"
+        connection_rate_per_client = "1/s"
+        message_rate_per_client = "100/min"
+        recipient_rate_per_client = 20
+        """
+    ).listeners
+    assert bare.connection_rate_per_client is bare.message_rate_per_client is bare.message_rate_per_account is None
+    assert some.connection_rate_per_client == Rate(1, 1) and some.message_rate_per_client == Rate(100, 60)
+    assert some.recipient_rate_per_client == Rate(20, 1) and some.tls_rate_per_client is None
+
+
 def test_a_listener_behind_a_proxy_with_several_certificates() -> None:
     (one,) = parse(
         f"""
@@ -125,6 +141,19 @@ def test_names_we_may_call_ourselves(name: str) -> None:
         ),
         ("[[listener]]\nproxy_protocol = true", "x.toml: listener[0].proxy_from: name the proxies"),
         ("[[listener]]\nproxy_from = ['::1']", "x.toml: listener[0].proxy_from: means nothing without"),
+        ("[[listener]]\nunlimited_from = ['x']", "x.toml: listener[0].unlimited_from: 'x' does not"),
+        ("[[listener]]\nreserved_connections = 5", "x.toml: listener[0].reserved_connections: say for whom"),
+        (
+            "[[listener]]\nreserved_connections = 10000\nunlimited_from = ['::1']",
+            "x.toml: listener[0].reserved_connections: leaves nothing of max_connections",
+        ),
+        ("[[listener]]\ntls_rate_per_client = '1/s'", "x.toml: listener[0].tls_rate_per_client: means nothing with"),
+        ("[[listener]]\nmessage_rate_per_account = '1/s'", "x.toml: listener[0].message_rate_per_account: nobody logs"),
+        (
+            "[[listener]]\nmessage_rate_per_client = '0/min'",
+            "x.toml: listener[0].message_rate_per_client: '0/min' would",
+        ),
+        ("[[listener]]\nmessage_rate_per_client = true", "x.toml: listener[0].message_rate_per_client: "),
         ("[[listener]]\nproxy_from = ['x']", "x.toml: listener[0].proxy_from: 'x' does not"),
         ("[[listener]]\nxclient_from = ['x']", "x.toml: listener[0].xclient_from: 'x' does not"),
         ("[[route]]\ndomain = '*'\nnext_hop = []", "x.toml: route[0].next_hop: must not be empty"),
