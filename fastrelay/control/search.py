@@ -5,28 +5,34 @@ the next page goes on behind it. All messages are looked at, which costs 5 us ea
 own, which the schedule knows.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastrelay.control import views
 from fastrelay.control.faces import Schedule, Strongbox
 from fastrelay.control.request import PAGE, SLICE, Found, Request, SiteOf, chosen, may_be_meant
+from fastrelay.control.roll import Roll
 from fastrelay.mail import ident as idents
 from fastrelay.runtime import clock
 from fastrelay.schedule.item import Place
 from fastrelay.schedule.table import SHARDS
 
 BUDGET = 1.0  # seconds per answer: half of what the admin process waits for a worker
-REMEMBERED = 10.0  # seconds for which the list of a domain's messages serves further pages of it
+REMEMBERED = 30.0  # seconds for which the list of a domain's messages serves further pages of it
+_ROLLS = 4  # such lists at a time, 8 octets a message
 _LOOKS = 32  # messages between two looks at the clock
 _MANY = 128  # the same where nothing is decoded
+
+
+def _above(after: bytes | None) -> bytes:
+    """A cursor that has got on, though nothing was looked at."""
+    return min(int.from_bytes(after or b"", "big") + 1, (1 << 128) - 1).to_bytes(16, "big")
 
 
 class Search:
     """One per slot. schedule: None where the relay does not run. rest: lets others work between two slices."""
 
-    __slots__ = ("_last_domain", "_rest", "_schedule", "_site_of", "_store")
+    __slots__ = ("_rest", "_rolls", "_schedule", "_site_of", "_store")
 
     def __init__(
         self, store: Strongbox, schedule: Schedule | None, site_of: SiteOf, rest: Callable[[float], None]
@@ -35,7 +41,7 @@ class Search:
         self._schedule = schedule
         self._site_of = site_of
         self._rest = rest
-        self._last_domain: tuple[str, float, list[bytes]] | None = None
+        self._rolls: list[Roll] = []
 
     # -- one message ----------------------------------------------------------------------------------------------
 
@@ -70,9 +76,18 @@ class Search:
             if one is not None and one.indices:
                 take(one)
             return None
+        after = idents.from_text(request.after) if request.after else None
         started = resumed = clock.now()
         looked = taken = 0
-        for page in self._pages(request):
+        domain = request.select.domain.lower()
+        if self._schedule is not None and domain:
+            roll = self._roll(self._schedule, domain, after, started + BUDGET / 2)
+            if roll is None:
+                return idents.to_text(_above(after))
+            pages = roll.pages(after)
+        else:
+            pages = self._pages(after)
+        for page in pages:
             for ident in page:
                 one = self.look(ident, request)
                 if one is not None and one.indices:
@@ -130,34 +145,21 @@ class Search:
                     resumed = clock.now()
         return {**tally.result(self._site_of), "next": None}
 
-    def _pages(self, request: Request) -> Iterator[Sequence[bytes]]:
-        """What is to be looked at, in id order: all messages, or only those the schedule knows at the domain."""
-        after = idents.from_text(request.after) if request.after else None
-        domain = request.select.domain.lower()
-        if self._schedule is not None and domain:
-            known = self._at_domain(self._schedule, domain, after)
-            for start in range(bisect_right(known, after) if after else 0, len(known), PAGE):
-                yield known[start : start + PAGE]
-            return
+    def _pages(self, after: bytes | None) -> Iterator[list[bytes]]:
+        """Every message above `after`, in id order."""
         while page := self._store.page(after, PAGE):
             yield page
             if len(page) < PAGE:
                 return
             after = page[-1]
 
-    def _at_domain(self, schedule: Schedule, domain: str, after: bytes | None) -> list[bytes]:
-        """The messages at a domain, in order. A millionth of the queue decodes nothing of the rest: 0.1 s of work where
-        reading every envelope takes 3 s. The pages behind the first of a long list (`after`) go on in the same one."""
-        last = self._last_domain
-        if after is not None and last is not None and last[0] == domain and clock.now() < last[1]:
-            return last[2]
-        found: list[bytes] = []
-        resumed = clock.now()
-        for some in schedule.at_domain(domain):
-            found += [item.ident for item in some]
-            if clock.now() - resumed >= SLICE:
-                self._rest(SLICE)
-                resumed = clock.now()
-        found.sort()
-        self._last_domain = (domain, clock.now() + REMEMBERED, found)
-        return found
+    def _roll(self, schedule: Schedule, domain: str, after: bytes | None, deadline: float) -> Roll | None:
+        """The messages at a domain, None when it could not be gathered in time: ask again. The pages behind the first
+        of a list go on in the same one."""
+        now = clock.now()
+        self._rolls = [one for one in self._rolls if one.until > now and (after is not None or one.domain != domain)]
+        roll = next((one for one in self._rolls if one.domain == domain), None)
+        if roll is None:
+            roll = Roll(schedule, domain, now + REMEMBERED)
+            self._rolls = [*self._rolls[1 - _ROLLS :], roll]
+        return roll if roll.gather(deadline, self._rest) else None

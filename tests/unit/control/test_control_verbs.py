@@ -286,6 +286,19 @@ def test_a_domain_is_listed_without_a_look_at_other_mail(slot: Slot, monkeypatch
     assert [row["id"] for row in again["rows"]] == [ident(n).hex() for n in (0, 1, 3, 7, 9)], "a new list is a new look"
 
 
+def test_a_domain_whose_messages_cannot_be_gathered_in_time_is_gathered_by_several_answers(
+    slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "BUDGET", -1.0)
+    start = f"{0:032x}"
+    for _ in range(10):  # a part of the queue each
+        answer = slot.ask("list", after=start, select={"domain": "b.example"})
+        assert (answer["rows"], answer["next"]) == ([], f"{1:032x}"), "no row yet, but it gets on"
+    answer = slot.ask("list", after=start, select={"domain": "b.example"})
+    assert [row["id"] for row in answer["rows"]] == [ident(n).hex() for n in (1, 3, 5, 7, 9)]
+    assert slot.ask("list", after="f" * 32, select={"domain": "a.example"})["next"] == "f" * 32
+
+
 def test_mail_is_selected_by_its_last_reply(slot: Slot) -> None:
     assert slot.ask("list", select={"reply": "LATER"})["rows"]
     assert slot.ask("summary", select={"reply": "451 later"})["messages"] == 10
