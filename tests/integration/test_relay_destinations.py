@@ -12,7 +12,20 @@ from pathlib import Path
 
 from tests.peers import debian
 from tests.peers.relay_process import RelayProcess
-from tests.peers.rude_peer import Act, DeafPeer, RudePeer, closes, floods, resets, says, stalls
+from tests.peers.rude_peer import (
+    RIGHT,
+    Act,
+    DeafPeer,
+    RudePeer,
+    closes,
+    drips,
+    floods,
+    injects,
+    resets,
+    says,
+    says_and_closes,
+    stalls,
+)
 
 MB = 1_000_000
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 98 + b"\r\n") * 200_000  # 20 MB: more than both ends' buffers hold
@@ -91,18 +104,20 @@ def test_a_destination_that_stalls_holds_up_only_itself(relay: Callable[..., Rel
 
 
 def test_a_stall_ends_with_its_timeout_and_the_mail_comes_again(relay: Callable[..., RelayProcess]) -> None:
+    """So does a reply that comes octet by octet and never ends."""
     with contextlib.ExitStack() as stack:
         stuck = misbehaving(stack, stalls)
+        dripping = {f"{step}-drips": stack.enter_context(RudePeer(step, drips)) for step in PHASES if step != "content"}
         deaf = DeafPeer()
         stack.callback(deaf.close)
-        ports = {step: peer.port for step, peer in stuck.items()}
+        peers = {**stuck, **dripping}
         one = relay(
             workers=1,
             delivery=["reply_timeout = '1s'", "connect_timeout = '1s'"],
-            tables=hops({**ports, "connect": deaf.port}),
+            tables=hops({**{name: peer.port for name, peer in peers.items()}, "connect": deaf.port}),
         ).start()
-        for step in ports:
-            send(one, f"a@{step}.test", content=LARGE if step == "content" else SMALL)
+        for name in peers:
+            send(one, f"a@{name}.test", content=LARGE if name == "content" else SMALL)
         send(one, "a@connect.test")
         debian.wait_until(lambda: "a@connect.test" in failures(one), 20, "the connection to be given up")
         deaf.close()
@@ -110,47 +125,72 @@ def test_a_stall_ends_with_its_timeout_and_the_mail_comes_again(relay: Callable[
         one.wait_empty()
         told = failures(one)
         assert told.pop("a@connect.test")["enhanced_code"] == "4.4.1"
-        assert set(told) == {f"a@{step}.test" for step in PHASES}
-        for step, words in PHASES.items():
-            response = told[f"a@{step}.test"]
-            assert response["enhanced_code"] == "4.4.2" and words in response["content"], (step, response)
-        served(back, *stuck.values())
-        one.wait_metric("fastrelay_possibly_duplicate_total", 1)  # the one whose dot was not answered
-        one.wait_metric("fastrelay_messages_delivered_total", len(PHASES) + 1)
+        assert set(told) == {f"a@{name}.test" for name in peers}
+        for name in peers:
+            response = told[f"a@{name}.test"]
+            words = PHASES[name.partition("-")[0]]
+            assert response["enhanced_code"] == "4.4.2" and words in response["content"], (name, response)
+        served(back, *peers.values())
+        one.wait_metric("fastrelay_possibly_duplicate_total", 2)  # those whose dots were not answered
+        one.wait_metric("fastrelay_messages_delivered_total", len(peers) + 1)
         assert one.stop() == 0
 
 
 def test_a_destination_that_hangs_up_or_lies_is_tried_again(relay: Callable[..., RelayProcess]) -> None:
-    ways: dict[str, tuple[Act, str]] = {
-        "closes": (closes, "4.4.2"),
-        "resets": (resets, "4.4.2"),
-        "garbage": (says(b"\x00\xff\xfe nothing SMTP\r\n"), "4.5.0"),
-        "http": (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "4.5.0"),
+    """With what it says too early or once too often nothing else is answered; after the dot's own reply it is void."""
+    ways: dict[str, tuple[Callable[[str], Act], str]] = {
+        "closes": (lambda step: closes, "4.4.2"),
+        "resets": (lambda step: resets, "4.4.2"),
+        "garbage": (lambda step: says(b"\x00\xff\xfe nothing SMTP\r\n"), "4.5.0"),
+        "http": (lambda step: says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "4.5.0"),
+        "code": (lambda step: says(b"199 once\r\n"), "4.5.0"),
+        "421": (lambda step: says_and_closes(b"421 4.3.2 going down\r\n"), "4.3.2"),
+        "extra": (lambda step: says(RIGHT[step] + b"250 2.0.0 and once more\r\n"), "4.5.0"),
     }
     with contextlib.ExitStack() as stack:
         peers = {
-            f"{step}-{way}": stack.enter_context(RudePeer(step, act))
+            f"{step}-{way}": stack.enter_context(RudePeer(step, act(step)))
             for way, (act, _) in ways.items()
             for step in PHASES
             if step != "content"
         }
+        peers["dot-leaves"] = stack.enter_context(RudePeer("dot", says_and_closes(b"250 2.0.0 taken\r\n")))
         one = relay(workers=1, tables=hops({name: peer.port for name, peer in peers.items()})).start()
         send(one, *(f"a@{name}.test" for name in peers))
         one.wait_empty()
         told = failures(one)
-        for name in peers:
+        taken = {"dot-leaves", "dot-extra"}
+        assert set(told) == {f"a@{name}.test" for name in peers.keys() - taken}
+        for name in sorted(peers.keys() - taken):
             step, way = name.split("-")
             response = told[f"a@{name}.test"]
             if way == "resets":  # it overtakes the replies before it, even the connection itself
                 assert response["enhanced_code"] in ("4.4.1", "4.4.2"), (name, response)
                 continue
-            assert response["enhanced_code"] == ways[way][1] and PHASES[step] in response["content"], (name, response)
+            assert response["enhanced_code"] == ways[way][1], (name, response)
+            assert way in ("421", "extra") or PHASES[step] in response["content"], (name, response)
         twice = [name for name, peer in peers.items() if len(peer.offered) == 2]
-        assert sorted(twice) == sorted(f"dot-{way}" for way in ways)
+        assert sorted(twice) == sorted(f"dot-{way}" for way in ways if way != "extra")
         assert sum(len(peer.offered) for peer in peers.values()) == len(peers) + len(twice)
-        one.wait_metric("fastrelay_possibly_duplicate_total", len(twice))
+        one.wait_metric(
+            "fastrelay_possibly_duplicate_total", len(twice) - 1
+        )  # 421 to the dot says that it is not taken
         one.wait_metric("fastrelay_messages_delivered_total", len(peers))
         assert one.stop() == 0
+
+
+def test_what_stands_behind_a_reply_to_starttls_is_void(relay: Callable[..., RelayProcess]) -> None:
+    """Nothing of a message is said to who answered ahead; where TLS may be done without, the next connection does."""
+    with RudePeer("ehlo", injects) as may, RudePeer("ehlo", injects, times=100) as must:
+        site = f"[[site]]\nname = '127.0.0.1:{must.port}'\ntls = 'require'\n"
+        one = relay(workers=1, tables=site + hops({"may": may.port, "must": must.port})).start()
+        send(one, "a@may.test", "a@must.test")
+        served(may)
+        debian.wait_until(lambda: "a@must.test" in failures(one), 20, "the failure to be told")
+        assert one.stop() == 0
+    assert [len(may.offered), len(must.offered)] == [1, 0]
+    assert not any(line.startswith(("MAIL", "RCPT", "DATA")) for line in must.commands)
+    assert not any(b"MAIL FROM" in raw or b"hello" in raw for raw in (may.raw[0], *must.raw))
 
 
 def peak(pid: int) -> int:

@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
@@ -220,6 +221,36 @@ def closes(talk: Talk) -> None:
 def resets(talk: Talk) -> None:
     """RST, as a machine that went down and came back would."""
     talk.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise Gone
+
+
+def says_and_closes(octets: bytes) -> Act:
+    """This, and an end in good order."""
+
+    def act(talk: Talk) -> None:
+        talk.sock.sendall(octets)
+        raise Gone
+
+    return act
+
+
+def drips(talk: Talk) -> None:
+    """The first words of a reply, and then an octet of it five times a second, without end."""
+    talk.sock.sendall(b"250-")
+    poll = select.poll()
+    poll.register(talk.sock, select.POLLRDHUP)
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until and not poll.poll(200):
+        talk.sock.sendall(b"x")
+    raise Gone
+
+
+def injects(talk: Talk) -> None:
+    """STARTTLS is offered, and answered with its 220 and replies in plaintext behind it; no handshake follows."""
+    talk.sock.sendall(b"250-peer.example\r\n250 STARTTLS\r\n")
+    talk.peer.commands.append(talk._line())
+    talk.sock.sendall(b"220 2.0.0 go\r\n250 peer.example\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n")
+    talk._more()
     raise Gone
 
 
