@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastrelay.adoption import ADOPT_AFTER
 from tests.peers import debian
 from tests.peers.mailbox import Mailbox
 from tests.peers.relay_process import RelayProcess
@@ -93,6 +94,9 @@ def test_under_traffic_nothing_is_refused_lost_or_doubled(relay: Callable[..., R
     assert (result["accepted"], result["refused"], result["failed"]) == (500, 0, 0), result
     assert (delivered["arrived"], delivered["lost"], delivered["twice"], delivered["unknown"]) == (500, 0, 0, 0)
     assert one.process is not None and one.process.wait(40) == 0 and one.pid != old
+    debian.wait_until(  # sooner than a slot whose worker may come back: adoption.ADOPT_AFTER
+        lambda: one.command("status").returncode == 0, ADOPT_AFTER - 1.0, "the slots of those that ended to be adopted"
+    )
     assert json.loads(one.command("status", "--json").stdout)["version"] == "2.2.2"
     assert one.command("stop").returncode == 0
     assert len(one.audits()) == 6  # three workers of the old program, three of the new, and no orphan
