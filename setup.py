@@ -90,6 +90,7 @@ setup(
             "cryptography>=42",
             "pyyaml>=6",
             "types-PyYAML>=6",
+            "setuptools>=70.1",  # for `make compiled`; a venv of Python 3.12 has none
         ],
     },
     entry_points={"console_scripts": ["fastrelay = fastrelay.cli.main:main"]},

@@ -1,9 +1,9 @@
 """The queue of a relay that does not run: each slot of its spool opened here, under its lock, for the same verbs.
 
-As root it becomes `server.user` first: what it writes must be readable for the relay that starts next. A slot that
-somebody holds is left alone and named in `incomplete`; while we hold one, a relay that starts takes others and adopts
-it later. Changes stand on stable storage before they are told, as online. There is no scheduler: times are those of
-the records. DNS is asked for the site of a domain only where a site was selected.
+As root it becomes `server.user` first, or the spool's owner: what it writes must be readable for the relay that starts
+next. A slot that somebody holds is left alone and named in `incomplete`; while we hold one, a relay that starts takes
+others and adopts it later. Changes stand on stable storage before they are told, as online. There is no scheduler:
+times are those of the records. DNS is asked for the site of a domain only where a site was selected.
 
 The event log gets the Admin lines where it is a file; one that goes to the relay's stdout is nowhere to be found now.
 """
@@ -27,7 +27,7 @@ from fastrelay.intake import Intake
 from fastrelay.mail.ident import IdentSource
 from fastrelay.process.pidlock import holder
 from fastrelay.process.premises import pid_file
-from fastrelay.process.privileges import drop, identity_of
+from fastrelay.process.privileges import drop, keeper_of
 from fastrelay.settlement.notices import Notices
 from fastrelay.spool import slots
 from fastrelay.spool.store import Store
@@ -55,10 +55,10 @@ class Offline:
                 f"a relay (process {pid or 'unknown'}) holds {config.server.runtime_dir} but its API does not answer: "
                 f"it starts or stops; try again"
             )
-        identity = identity_of(config.server.user)
+        spool = Path(config.spool.path)
+        identity = keeper_of(spool, config.server.user)
         if identity.changes:
             drop(identity)
-        spool = Path(config.spool.path)
         try:
             found = [slots.slot_number(name) for name in os.listdir(spool)]
         except OSError as error:

@@ -15,7 +15,7 @@ from fastrelay.cli.quantity import DURATION
 from fastrelay.cli.queue import shown, user
 from fastrelay.config import Config, load
 from fastrelay.errors import MisuseError
-from fastrelay.process.privileges import drop, identity_of
+from fastrelay.process.privileges import drop, keeper_of
 from fastrelay.process.suspensions import KINDS, Suspension, Suspensions
 
 Answer = dict[str, Any]
@@ -80,10 +80,10 @@ def asked(config: Config, method: str, path: str, order: Answer) -> Answer:
     api = Api(config)
     if api.answers():
         return (api.get(path) if method == "GET" else api.post(path, order)) or {}
-    identity = identity_of(config.server.user)
+    spool = Path(config.spool.path)
+    identity = keeper_of(spool, config.server.user)
     if identity.changes:
         drop(identity)
-    spool = Path(config.spool.path)
     if not spool.is_dir():
         raise MisuseError(
             f"no relay runs in {config.server.runtime_dir}, and its spool {spool} is not there; name its configuration "

@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Identity(NamedTuple):
-    """The user children become. uid -1: nobody else, stay who you are."""
+    """The user children become. uid -1: nobody else, stay who you are. name "": it has none."""
 
     name: str
     uid: int
@@ -52,10 +52,31 @@ def identity_of(user: str) -> Identity:
     return identity
 
 
+def keeper_of(spool: Path, user: str) -> Identity:
+    """Whom a command becomes that works on a spool beside a relay: `user`, or where none is named and we are root, the
+    spool's owner. A service manager may have started the relay as its user, and what root wrote it could not read."""
+    if user or os.geteuid() != 0:
+        return identity_of(user)
+    try:
+        owner = spool.stat()
+    except OSError:
+        return STAY  # whoever looks into it next says why
+    if owner.st_uid == 0:
+        return STAY
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+    except KeyError:
+        name = ""  # of a container
+    return Identity(name, owner.st_uid, owner.st_gid)
+
+
 def drop(identity: Identity) -> None:
     """Become `identity` irrevocably and give up all hope of new privileges. For a child, before anything else."""
     if identity.changes:
-        os.initgroups(identity.name, identity.gid)
+        if identity.name:
+            os.initgroups(identity.name, identity.gid)
+        else:
+            os.setgroups([identity.gid])
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
         if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,22 @@ def test_without_a_relay_every_command_says_so(tmp_path: Path) -> None:
             done.stderr
         )
         assert done.stdout == b"" and not (tmp_path / "run").exists() and not (tmp_path / "spool").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_writes_into_a_spool_as_its_owner() -> None:
+    """systemd starts the relay as its user without a word of that in the file; root changes its spool meanwhile."""
+    with tempfile.TemporaryDirectory() as name:  # where everybody may look, unlike tmp_path
+        spool, file = Path(name) / "spool", Path(name) / "c.toml"
+        (spool / "slot-000").mkdir(parents=True)
+        file.write_text(f"[server]\nruntime_dir = '{name}/run'\n[spool]\npath = '{spool}'\n")
+        for path in (Path(name), spool, spool / "slot-000"):
+            os.chown(path, 4_000_000, 4_000_000)
+        for words in (["suspend", "--domain", "x.example", "--reason", "r"], ["queue", "summary"]):
+            done = debian.run([*PROGRAM, *words, "-c", file])
+            assert done.returncode == 0, done.stderr
+        owners = {path.name: path.stat().st_uid for path in spool.rglob("*")}
+        assert set(owners.values()) == {4_000_000} and {"control.json", "bodies"} <= set(owners), owners
 
 
 def test_status_of_a_relay_that_runs(relay: RelayProcess) -> None:

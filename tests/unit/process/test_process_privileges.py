@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastrelay.errors import ConfigError, MachineShort
-from fastrelay.process.privileges import STAY, Identity, identity_of, own_directory, pwd_name
+from fastrelay.process.privileges import STAY, Identity, identity_of, keeper_of, own_directory, pwd_name
 
 
 def test_no_user_stays_who_it_is() -> None:
@@ -29,6 +29,31 @@ def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     with pytest.raises(ConfigError, match="only root can become 'root'"):
         identity_of("root")
+
+
+def test_root_beside_a_relay_is_the_owner_of_its_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A unit with User= and no server.user: what root writes there must stay readable for that user."""
+
+    class Seen:
+        def __init__(self, uid: int) -> None:
+            self.st_uid, self.st_gid = uid, 4_000_001
+
+    owner = pwd.getpwnam("nobody")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for uid, name in ((owner.pw_uid, "nobody"), (4_000_000, "")):
+        monkeypatch.setattr(Path, "stat", lambda self, uid=uid: Seen(uid))
+        assert keeper_of(tmp_path, "") == Identity(name, uid, 4_000_001)
+        assert keeper_of(tmp_path, "nobody") == identity_of("nobody"), "who is named goes first"
+    monkeypatch.setattr(Path, "stat", lambda self: Seen(0))
+    assert keeper_of(tmp_path, "") is STAY
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(Path, "stat", lambda self: Seen(owner.pw_uid))
+    assert keeper_of(tmp_path, "") is STAY
+
+
+def test_a_spool_that_is_not_there_has_no_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert keeper_of(tmp_path / "nowhere", "") is STAY
 
 
 def test_directories_are_made_with_those_above(tmp_path: Path) -> None:
