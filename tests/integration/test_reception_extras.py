@@ -71,7 +71,8 @@ class Desk:
         its answers are SERVFAIL."""
         head = "$TTL 60\n@ SOA ns.client.test. root.client.test. 1 60 60 60 60\n@ NS ns.client.test.\n"
         zones = {
-            "client.test": "ns A 127.0.0.1\nmail A 127.0.0.1\nelse A 127.0.0.77\n",
+            "client.test": "ns A 127.0.0.1\nmail A 127.0.0.1\nelse A 127.0.0.77\n"
+            "www CNAME web\nweb CNAME @\n@ MX 20 else\n@ MX 10 mail\n",
             "0.0.127.in-addr.arpa": "1 PTR mail.client.test.\n2 PTR mail.client.test.\n",
             "broken.test": "",
         }
@@ -287,6 +288,34 @@ def test_what_is_recorded_of_a_claim(desk: Desk, helo: str, address: str, verifi
     assert desk.event("Reception", size=len(text(subject)), peer_address={"name": helo, "addr": address})[
         "helo_check"
     ] == checked  # fmt: skip
+
+
+def test_the_walk_to_such_a_client_as_an_operator_draws_it(desk: Desk) -> None:
+    """By the same nsd: a CNAME, its CNAME, MX by preference, addresses; and a domain whose zone is broken."""
+    (desk.folder / "plain.toml").write_text("[server]\nhostname = 'relay.test'\n")
+    command: list[str | Path] = [
+        *PROGRAM,
+        "resolve",
+        "-c",
+        desk.folder / "plain.toml",
+        "--server",
+        f"127.0.0.1:{desk.names}",
+    ]
+    done = debian.run([*command, "www.client.test"])
+    lines = done.stdout.decode().splitlines()
+    depths = [line.index(word) for line, word in zip(lines[1:], ("CNAME", "CNAME", "MX 10", "A "), strict=False)]
+    assert depths == sorted(set(depths)), "each name stands under the one that led to it"
+    drawn = [" ".join(line.strip(" │├└─").split()[:3]) for line in lines[1:5]]
+    assert drawn == ["CNAME web.client.test", "CNAME client.test", "MX 10 mail.client.test", "A 127.0.0.1 1m"], lines
+    assert any("MX 20  else.client.test" in line for line in lines)
+    assert (
+        done.returncode == 65 and "passed over: mail.client.test [127.0.0.1]: loopback address" in done.stdout.decode()
+    )
+    done = debian.run([*command, "mail.broken.test"])
+    assert (
+        done.returncode == 75
+        and b"no route now: 451 4.4.3 Name service failed for MX of mail.broken.test" in done.stdout
+    )
 
 
 # -- Bcc, HELP, LIMITS ------------------------------------------------------------------------------------------------
