@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fastrelay.config import Config, Delivery, Rate, site_settings
-from fastrelay.control import views, why
+from fastrelay.control import why
+from fastrelay.control.census import Census
 from fastrelay.control.request import SLICE
 from fastrelay.delivery.limits import key_of
 from fastrelay.errors import PeerTimeout
@@ -31,7 +32,6 @@ from fastrelay.schedule.window import CLOSED
 DNS_PATIENCE = 1.0  # seconds: half of what the admin process waits for an answer
 LOOKED = 100_000  # places of a lane that are counted to find where a message stands: 6 ms
 DOMAINS = 20  # domains of one message that are explained
-SAMPLE = 100  # suspended messages of a domain that are looked into for what stops them: 1 ms
 LIMITS = (
     "connections",
     "connect_rate",
@@ -113,16 +113,17 @@ class Explainer:
         items = self._scheduler.items(ident)[:DOMAINS]
         walks = self._walks([item.domain for item in items])
         return [
-            self._facts(item.domain, [item], ident, walk)
+            self._facts(item.domain, Census([item]), ident, walk)
             for item, walk in zip(items, walks, strict=True)
             if item.place is not Place.OUT  # delivered while DNS was asked
         ]
 
-    def _facts(self, domain: str, items: list[Item], ident: bytes | None, walk: Walk | None) -> dict[str, Any]:
+    def _facts(self, domain: str, census: Census, ident: bytes | None, walk: Walk | None) -> dict[str, Any]:
         now = clock.now()
         found = self._router.route_cached(domain, now) or (walk.result if walk is not None else None)
         route = found if isinstance(found, Route) else None
-        site = route.site if route is not None else next((one.route.site for one in items if one.route), "")
+        known = route or census.route
+        site = known.site if known is not None else ""
         config = self._config()
         settings = site_settings(config, site)
         facts: dict[str, Any] = {
@@ -134,17 +135,17 @@ class Explainer:
             "limits": _limits(config, site, settings),
             "ledger": self._used(site, settings, now) if site else None,
             "lane": self._lane(site, now),
-            "suspensions": self._bars(domain, site, ident, items, now),
-            "queued": self._queued(items, site, now),
+            "suspensions": self._bars(domain, site, ident, census, now),
+            "queued": self._queued(domain, census, ident, site, now),
             "ending": self._ending(),
         }
-        facts["held"] = self._held(items)
+        facts["held"] = self._held(census)
         facts["why"] = why.sentence(facts)
         return facts
 
-    def _held(self, items: list[Item]) -> str:
+    def _held(self, census: Census) -> str:
         """Why it is on hold; of several messages the oldest tells."""
-        held = min((item.ident for item in items if item.place is Place.HELD), default=None)
+        held = census.oldest_held
         return self._store.state(held).held if held is not None and self._store.envelope(held) is not None else ""
 
     # -- where to ---------------------------------------------------------------------------------------------------
@@ -210,15 +211,14 @@ class Explainer:
             "last": [{"seconds_ago": round(now - at, 1), "reply": text} for at, text in lane.last],
         }
 
-    def _bars(self, domain: str, site: str, ident: bytes | None, items: list[Item], now: float) -> list[dict[str, Any]]:
+    def _bars(self, domain: str, site: str, ident: bytes | None, census: Census, now: float) -> list[dict[str, Any]]:
         """Those before all mail to the domain, then those before some of it, as its first suspended messages show."""
         bars = self._scheduler.bars
         if bars is None:
             return []
         if ident is None:
             found = bars.find_by_name(domain, site)
-            stopped = (item for item in items if views.place_of(item) == "suspended")
-            for item in itertools.islice(stopped, SAMPLE):
+            for item in census.stopped:
                 one = bars.find(item.ident, domain, site)
                 if one is not None and one not in found:
                     found.append(one)
@@ -237,42 +237,36 @@ class Explainer:
 
     # -- its mail -----------------------------------------------------------------------------------------------------
 
-    def _census(self, domain: str) -> list[Item]:
-        """Every item at a domain, found in slices."""
-        found: list[Item] = []
+    def _census(self, domain: str) -> Census:
+        """Every item at a domain, counted in slices."""
+        census = Census()
         began = clock.now()
         for some in self._scheduler.at_domain(domain):
-            found += some
+            census.add(some)
             if clock.now() - began >= SLICE:
                 self._rest(0.0)  # a turn for everybody who is ready: the asker waits two seconds at most
                 began = clock.now()
-        return found
+        return census
 
-    def _queued(self, items: list[Item], site: str, now: float) -> dict[str, Any]:
-        unconnected = {id(item) for item in self._unconnected(site)}
-        places: dict[str, int] = {}
-        for item in items:
-            name = views.place_of(item)
-            places[name] = places.get(name, 0) + 1
-        waiting = [item for item in items if item.place is Place.WAITING]  # who is suspended waits for something else
-        waiting = [item for item in waiting if views.place_of(item) == "waiting"] or waiting
-        soonest = min(waiting, key=lambda item: item.due, default=None)
-        is_due = any(item.place is not Place.HELD for item in items)
-        oldest = min((item.ident for item in items), default=None)
+    def _queued(self, domain: str, census: Census, ident: bytes | None, site: str, now: float) -> dict[str, Any]:
+        soonest, oldest = census.soonest, census.oldest
+        next_seconds = 0.0 if census.is_due else None
         told: dict[str, Any] = {
-            "items": len(items),
-            "places": places,
-            "unconnected": sum(id(item) in unconnected for item in items) if unconnected else 0,
-            "attempts": max((item.attempts for item in items), default=0),
-            "next_seconds": round(max(0.0, soonest.due - now), 1) if soonest is not None else (0.0 if is_due else None),
+            "items": census.count,
+            "places": census.places,
+            "unconnected": sum(
+                item.domain == domain and ident in (None, item.ident) for item in self._unconnected(site)
+            ),
+            "attempts": census.attempts,
+            "next_seconds": round(max(0.0, soonest.due - now), 1) if soonest is not None else next_seconds,
             "next_is_expiry": soonest is not None and soonest.due >= soonest.expires,
-            "expires_seconds": round(min((item.expires for item in items), default=now) - now, 1) if items else None,
+            "expires_seconds": round(census.expires - now, 1) if census.count else None,
             "oldest": to_text(oldest) if oldest is not None else "",
             "oldest_seconds": round(max(0.0, clock.wall() - born(oldest)), 1) if oldest is not None else 0.0,
-            "last": self._last(soonest or (items[0] if items else None)),
+            "last": self._last(soonest or census.first),
         }
-        if len(items) == 1 and items[0].place is Place.READY:
-            told["position"] = _position(items[0])
+        if census.count == 1 and census.first is not None and census.first.place is Place.READY:
+            told["position"] = _position(census.first)
         return told
 
     def _last(self, item: Item | None) -> str:
