@@ -9,6 +9,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 from tests.peers import debian
 from tests.peers.mailbox import Mailbox
 from tests.peers.relay_process import RelayProcess
+
+SEAMED = Path(__file__).parents[1] / "integration" / "seamed_house.py"
 
 
 class Relay(RelayProcess):
@@ -29,8 +32,7 @@ class Relay(RelayProcess):
 
     def send(self) -> None:
         """A message, all the way."""
-        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
-            client.sendmail("a@x.example", f"{self.sent}@x.example", "Subject: x\r\n\r\nx\r\n")
+        submit(self, f"{self.sent}@x.example")
         self.sent += 1
         self.box.wait(self.sent)
 
@@ -117,6 +119,50 @@ def test_the_runtime_directory_is_removed(relay: Relay) -> None:
     assert relay.command("reload").returncode == 0
 
 
+def test_a_worker_whose_task_never_yields_is_replaced_and_its_mail_goes_on(tmp_path: Path) -> None:
+    """Takes 8 s: five until its silence is noticed, and the next one's start. Its sibling serves meanwhile."""
+    words = ["450 4.2.1 not yet"]
+    with Mailbox(refuse=lambda address: words[-1]) as box:
+        one = RelayProcess(tmp_path, next_hop=f"127.0.0.1:{box.port}", workers=2, server=["hang_timeout = '5s'"])
+        try:
+            one.start(program=[sys.executable, SEAMED, one.config, "hanging"])
+            sent: list[str] = []
+
+            def is_cut() -> bool:
+                """Hears of no 250, for its worker ends before."""
+                name = f"{len(sent)}@x.example"
+                try:
+                    submit(one, name)
+                except (OSError, smtplib.SMTPException):
+                    return True
+                sent.append(name)
+                return False
+
+            while len(sent) < 10:  # some of it in either worker
+                assert not is_cut()
+            debian.wait_until(lambda: len(list(one.lines("TransientFailure"))) >= 10, 30, "the first attempts")
+            (one.folder / "hang").touch()
+            debian.wait_until(is_cut, 30, "a worker to look for room, which it does once a second")
+            said = one.said()
+            assert "has not beaten for 5 s: ending it, stacks follow" in said and "in space" in said, said
+            debian.wait_until(lambda: "was killed by SIGABRT; replaced" in one.said(), 20, "its end to be told")
+            words.append("")
+            submit(one, "after@x.example")
+            sent.append("after@x.example")
+            arrived = [recipient for letter in box.wait(len(sent)) for recipient in letter.recipients]
+            assert sorted(arrived) == sorted(sent)
+            debian.wait_until(lambda: len(one.workers()) == 2, 20, "its successor")
+            one.wait_empty()
+            assert one.stop() == 0
+        finally:
+            one.kill()
+
+
+def submit(relay: RelayProcess, recipient: str) -> None:
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=30) as client:
+        client.sendmail("a@x.example", recipient, "Subject: x\r\n\r\nx\r\n")
+
+
 def test_a_message_that_crashes_its_worker_each_time_is_held(tmp_path: Path) -> None:
     """Takes 10 s: three crashes, and the pauses between them. Mail beside it goes on."""
     killed: list[int] = []
@@ -132,12 +178,10 @@ def test_a_message_that_crashes_its_worker_each_time_is_held(tmp_path: Path) -> 
     with Mailbox(refuse=strike) as box:
         one = RelayProcess(tmp_path, next_hop=f"127.0.0.1:{box.port}", workers=1).start()
         try:
-            with smtplib.SMTP("127.0.0.1", one.port, timeout=30) as client:
-                client.sendmail("a@x.example", "poison@x.example", "Subject: x\r\n\r\nx\r\n")
+            submit(one, "poison@x.example")
             debian.wait_until(lambda: "was in hand at three crashes: it will be held" in one.said(), 60, "the verdict")
             debian.wait_until(lambda: one.command("status").returncode == 0, 60, "a worker that has read its mail")
-            with smtplib.SMTP("127.0.0.1", one.port, timeout=30) as client:
-                client.sendmail("a@x.example", "harmless@x.example", "Subject: x\r\n\r\nx\r\n")
+            submit(one, "harmless@x.example")
             box.wait(1)
             held = json.loads(one.command("queue", "list", "--json").stdout)["rows"]
             found = [(row["recipient"], row["held"]) for row in held]

@@ -4,6 +4,8 @@ full: while the file `full` lies beside the config, the spool's disk has no room
 troubled: while the file `trouble` lies beside the config, it says what the disk does: the name of an errno (EIO, EROFS)
 with which writes, syncs and new files fail, or "slow": a sync takes a second. Each sync that a worker made on its event
 loop once it served is a line in `on-loop`.
+hanging: whoever finds the file `hang` beside the config takes it away, and looks for room on its disk for ever, on its
+event loop.
 witness: what each worker finds when it begins, and when it has ended, is written to `witness-PID` beside the config.
 """
 
@@ -92,6 +94,18 @@ class TroubledDisk(Disk):
         super().sync(target)
 
 
+class HangingDisk(Disk):
+    """Room is asked for on the event loop, by the task of a client that says MAIL."""
+
+    def space(self, path: str) -> Space:
+        try:
+            (FOLDER / "hang").unlink()
+        except FileNotFoundError:
+            return super().space(path)
+        while True:
+            pass
+
+
 def facts() -> dict[str, Any]:
     """What would give a monkey-patched process away, and what it has of an event loop and threads."""
     modules = ("socket", "threading", "time", "select", "os", "ssl", "subprocess", "signal", "queue", "builtins")
@@ -127,13 +141,18 @@ def troubled(seat: Seat) -> int:
     return run_worker(seat, TroubledDisk())
 
 
+def hanging(seat: Seat) -> int:
+    return run_worker(seat, HangingDisk())
+
+
+HOUSES = {"full": short, "troubled": troubled, "hanging": hanging, "witness": witnessed}
+
+
 def main() -> int:
     config = load(sys.argv[1])
     premises = Premises.take(config)
     try:
-        return Master(
-            config, premises, {"full": short, "troubled": troubled, "witness": witnessed}[sys.argv[2]], run_admin
-        ).run()
+        return Master(config, premises, HOUSES[sys.argv[2]], run_admin).run()
     finally:
         premises.close()
 
