@@ -144,6 +144,27 @@ def test_keys_exist(page: Path) -> None:
         assert key in KEYS[table] or key == "sock", f"{table}.{key}"
 
 
+def test_what_comes_from_postfix_is_called_so_there(tmp_path: Path) -> None:
+    """postconf knows every main.cf setting of the table, and a value named with "as there" is its default."""
+    postconf = debian.need("postconf", "postfix")
+    (tmp_path / "main.cf").touch()
+    (tmp_path / "master.cf").touch()
+    table = (DOCS / "postfix.md").read_text(encoding="utf-8").partition("| Postfix command |")[0]
+    rows = [row.split(" | ") for row in re.findall(r"^\| `.*$", table, re.MULTILINE)]
+    names = {name: row[-1] for row in rows for name in re.findall(r"`([A-Za-z_0-9]+)", row[0])}
+    names = {name: note for name, note in names.items() if name not in ("master", "permit_mynetworks")}
+    assert len(names) > 40
+    done = debian.run([postconf, "-c", tmp_path, "-d", *names])
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    defaults = dict(re.findall(r"^(\w+) = ?(.*)$", done.stdout.decode(), re.MULTILINE))
+    said = {name: note for name, note in names.items() if "as there" in note}
+    assert len(said) > 3
+    for name, note in said.items():
+        (number,) = re.findall(r"([\d,]+)(?= min| days|,| as)", note.partition("as there")[0])[:1]
+        count = int(number.strip(",").replace(",", "")) * (60 if " min" in note else 1)
+        assert str(count) in re.findall(r"\d+", defaults[name]), (name, note, defaults[name])
+
+
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
     wrong = [(words, word) for words in commands(page.read_text(encoding="utf-8")) if (word := unknown(words))]
