@@ -168,7 +168,7 @@ class Worker:
             note=lambda ident: seat.page.note(Cell.SENDING, ident),
         )
         users = Users(users_path(config), config.auth.iterations, self.log.say)
-        self.logins = Logins(users, self.log.say)
+        self.logins = Logins(users, self.log.say, seat.ledger.failed, seat.ledger.known)
         self._notices = notices = Notices(self.store, self.intake, config)
         self.doors = Doors(self._door, lambda: self._config.server.drain_timeout)
         self.doors.swap(self.doors.prepare(seat.listeners, config.server.hostname))

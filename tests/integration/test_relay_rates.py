@@ -1,4 +1,4 @@
-"""Rates of clients in the whole program: as many as written over four workers, through a kill and a reload.
+"""Rates of clients, and failed logins, in the whole program: as many as written over all workers, whatever happens.
 
 One relay for all of it, because what is asked is what outlives a worker: 8 s, most of them four workers' starts.
 """
@@ -6,13 +6,18 @@ One relay for all of it, because what is asked is what outlives a worker: 8 s, m
 import os
 import signal
 import smtplib
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tests.peers import debian
 from tests.peers.relay_process import RelayProcess
 
-LISTENER = ["message_rate_per_client = '40/d'", "connection_rate_per_client = '60/d'"]
+LISTENER = [
+    "message_rate_per_client = '40/d'", "connection_rate_per_client = '60/d'", "auth = 'optional'",
+    "auth_plaintext = true",
+]  # fmt: skip
 SENT = "MAIL FROM:<a@client.test>"
 
 
@@ -31,8 +36,16 @@ def answers(one: smtplib.SMTP, tries: int) -> list[int]:
     return codes
 
 
-def test_as_many_as_written_over_all_workers(relay: Callable[..., RelayProcess]) -> None:
-    here = relay(next_hop="127.0.0.1:9", workers=4, listener=LISTENER).start()
+def guess(one: smtplib.SMTP, number: int) -> int:
+    """The code for a wrong login, under a name that nobody else tries."""
+    return one.docmd("AUTH PLAIN", b64encode(f"\0user{number}\0wrong".encode()).decode())[0]
+
+
+def test_as_many_as_written_over_all_workers(relay: Callable[..., RelayProcess], tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.touch(0o600)
+    tables = f"[auth]\nusers = '{users}'\niterations = 4096"
+    here = relay(next_hop="127.0.0.1:9", workers=4, listener=LISTENER, tables=tables).start()
     clients = [client(here, "127.0.0.2") for _ in range(12)]
     assert min(worker["sessions"] for worker in here.get("/healthz")["workers"]) >= 2, "all workers take part"
     with ThreadPoolExecutor(12) as pool:
@@ -44,11 +57,19 @@ def test_as_many_as_written_over_all_workers(relay: Callable[..., RelayProcess])
     assert answers(other, 5) == [250] * 5
     here.wait_metric('fastrelay_throttled_total{reason="message_rate"}', 105)
 
+    strangers = [client(here, "127.0.0.6") for _ in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        codes = list(pool.map(guess, strangers, range(16)))
+    assert (codes.count(535), codes.count(454)) == (10, 6)
+    for one in strangers:
+        one.close()
+
     worker = here.workers()[0]
     os.kill(worker, signal.SIGKILL)
     debian.wait_until(lambda: worker not in here.workers() and len(here.workers()) == 4, 20, "the worker's successor")
     fresh = [client(here, "127.0.0.2") for _ in range(8)]
     assert [code for one in fresh for code in answers(one, 1)] == [450] * 8
+    assert guess(client(here, "127.0.0.6"), 99) == 454
 
     refused = 0
     for _ in range(80):

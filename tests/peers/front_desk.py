@@ -224,7 +224,8 @@ USERS = FakeUsers(user="pencil")
 
 def logins_of(log: FakeLog, users: FakeUsers = USERS, **kinds: Any) -> Logins:
     """Logins of `users`, user with the password pencil if none are given; failures cost no time."""
-    return Logins(users, log.say, **{"derivation": Derivation(), "pauses": (0.0, 0.0, 0.0), **kinds})
+    tables = (kinds.pop("failed", None) or FakeBuckets(), kinds.pop("known", None) or FakeBuckets())
+    return Logins(users, log.say, *tables, **{"derivation": Derivation(), "pauses": (0.0, 0.0, 0.0), **kinds})
 
 
 class ScriptStream:

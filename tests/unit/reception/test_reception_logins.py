@@ -5,12 +5,12 @@ from typing import Any
 from fastrelay.config import parse
 from fastrelay.mail.reply import Reply
 from fastrelay.reception.derivation import Derivation
-from fastrelay.reception.failures import PER_ACCOUNT, PER_ADDRESS, WINDOW
+from fastrelay.reception.failures import PER_ACCOUNT, PER_ADDRESS, WINDOW, Failures
 from fastrelay.reception.logins import NOT_NOW, Logins, users_path
 from fastrelay.smtp.events import AuthClaim
 from fastrelay.smtp.sasl import scram
 from fastrelay.smtp.sasl.scram import Keys, Verifier
-from tests.peers.front_desk import FakeLog, FakeUsers, logins_of
+from tests.peers.front_desk import FakeBuckets, FakeLog, FakeUsers, logins_of
 
 CLIENT = "192.0.2.1"
 
@@ -68,6 +68,36 @@ def test_an_address_with_too_many_failures_is_not_heard_and_costs_nothing() -> N
     assert logins.judge(claim("user", "pencil"), "192.0.2.2") is True
     moment[0] += WINDOW + 1
     assert logins.judge(claim("user", "pencil"), CLIENT) is True
+
+
+def test_what_others_failed_at_meanwhile_is_told_to_nobody() -> None:
+    """Guesses under way at once: only so many verdicts are given, over all workers."""
+    failed, log = FakeBuckets(), FakeLog()
+
+    def slow(password: bytes, salt: bytes, iterations: int) -> Keys:
+        for n in range(PER_ADDRESS):  # in another worker, meanwhile
+            others.failed(CLIENT, f"guess{n}")
+        return scram.derive(password, salt, iterations)
+
+    for password in ("pencil", "x"):
+        failed.full_at.clear()
+        others = Failures(failed, FakeBuckets(), lambda: 0.0)
+        logins = logins_of(
+            log, FakeUsers(user="pencil"), derivation=Derivation(slow), now=lambda: 0.0, failed=failed
+        )  # fmt: skip
+        assert logins.judge(claim("user", password), CLIENT) is NOT_NOW
+
+
+def test_it_is_told_once_in_a_while() -> None:
+    logins, log, _, moment = begun()
+    for _ in range(20):
+        logins.judge(claim("guess", "x"), CLIENT)
+        moment[0] += WINDOW / PER_ADDRESS
+    assert len(log.lines) == 0
+    for _ in range(30):
+        logins.judge(claim("guess", "x"), CLIENT)
+        moment[0] += WINDOW / PER_ADDRESS / 3
+    assert len(log.lines) == 1 and "one every 60 seconds" in log.lines[0]
 
 
 def test_an_account_is_closed_to_strangers_and_its_name_told_only_if_it_is_one() -> None:
