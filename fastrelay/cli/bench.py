@@ -106,16 +106,17 @@ def bench(
     are told at most 0.8 % too high.
 
     \b
-    Sizes: 5KB, uniform:1KB-20MB, lognormal:20KB,1.5 (median, sigma) or 5KB=90,1MB=9,20MB=1 (weights).
+    Sizes: 5KB, uniform:1KB-20MB, lognormal:20KB,1.5 (median, sigma)
+    or 5KB=90,1MB=9,20MB=1 (weights).
 
     Exit codes: 0, all was accepted (and arrived, once); 69, not all was, or it could not be offered in time; 130, ended
     by Ctrl-C.
 
     \b
     Example:  fastrelay bench --sessions 50 --duration 30s
-              fastrelay bench --sink 127.0.0.1:2526 --rate 200 --messages 5000 --warmup 10%
-              fastrelay bench --reuse --size 5KB=90,1MB=9,20MB=1 --domains a.test=3,b.test=1
-              fastrelay bench --to 192.0.2.25:25 --i-own-this-target --tls --connect-only
+    fastrelay bench --sink 127.0.0.1:2526 --rate 200 --messages 5000 --warmup 10%
+    fastrelay bench --reuse --size 5KB=90,1MB=9,20MB=1 --domains a.test=3,b.test=1
+    fastrelay bench --to 192.0.2.25:25 --i-own-this-target --tls --connect-only
     """
     plan = Plan(
         host=to[0],

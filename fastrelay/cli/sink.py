@@ -91,8 +91,8 @@ def sink(
 
     \b
     Example:  fastrelay sink --listen 127.0.0.1:2526 --latency 50ms --defer 5%
-              fastrelay sink --latency-at connect=2s --disconnect data=1% --max-connections 100
-              fastrelay sink --profile gmail-like --certificate mx.pem --processes 2
+    fastrelay sink --latency connect=2s --disconnect data=1% --max-connections 100
+    fastrelay sink --profile gmail-like --certificate mx.pem --processes 2
     """
     if key and not certificate:
         raise click.UsageError("--key goes with --certificate")

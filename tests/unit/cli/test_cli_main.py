@@ -152,6 +152,12 @@ def test_help_has_an_example_that_names_the_command(path: str, command: click.Co
     assert all(option.help for option in command.params if isinstance(option, click.Option)), "an option without help"
 
 
+@pytest.mark.parametrize(("path", "command"), _all_commands())
+def test_help_fits_80_columns(path: str, command: click.Command) -> None:
+    page = command.get_help(click.Context(command, info_name=f"fastrelay {path}", terminal_width=80))
+    assert max(map(len, page.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("path", ["check", "status", "resolve", "demo", "bench", "sink", "send", "queue list",
                                   "queue summary", "queue show", "queue retry", "queue hold", "queue release",
                                   "queue remove", "user list"])  # fmt: skip
