@@ -250,7 +250,16 @@ class Worker:
             "relay": self.relay.statistics,
             "log": self.log.statistics,
             "jury": self.jury.statistics,
+            "room": self._room,
         }
+
+    def _room(self) -> dict[str, str]:
+        """Why new mail is refused, "" where it is taken."""
+        try:
+            self.store.check_room()
+        except MachineShort as short:
+            return {"refused": short.detail or short.text}
+        return {"refused": ""}
 
     # -- the life -------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Status(Answer, frozen=True, kw_only=True):
-    """The whole relay. admin: the TCP address of metrics and health."""
+    """The whole relay. admin: the TCP address of metrics and health. suspended: how many suspensions are in force."""
 
     version: str
     hostname: str
@@ -52,6 +52,7 @@ class Status(Answer, frozen=True, kw_only=True):
     workers: list[Worker]
     admin: str = ""
     config: str = ""
+    suspended: int = 0
 
 
 class Row(msgspec.Struct, frozen=True):

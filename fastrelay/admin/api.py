@@ -6,6 +6,7 @@ loading its mail; `errors` says why, where a slot said so. An error is {"error":
 status 400 for what makes no sense, 404 for no such thing, 503 when nothing could be done now.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +20,7 @@ from fastrelay.admin.http import HttpError, Request, Response, json_response
 from fastrelay.admin.merge import Answer
 from fastrelay.admin.openapi import Operation, Parameter
 from fastrelay.admin.pulse import pulse
-from fastrelay.errors import MisuseError
+from fastrelay.errors import MachineShort, MisuseError
 from fastrelay.process.suspensions import Suspension, checked
 
 ROOT = "/api/v1/"
@@ -146,7 +147,10 @@ class Api:
         workers: list[dict[str, Any]] = [{**worker, **rooms.pop(worker["slot"], {})} for worker in self._workers()]
         workers += [{"state": "unknown", **rooms[slot]} for slot in sorted(rooms)]
         messages = sum(worker.get("messages", 0) for worker in workers)
-        known = {"version": __version__, **self._about, "workers": workers, "messages": messages}
+        known: Answer = {"version": __version__, **self._about, "workers": workers, "messages": messages}
+        if self._stops is not None:
+            with contextlib.suppress(MachineShort):  # the workers say so on their stderr
+                known["suspended"] = len(self._stops.now(time.time()))
         return json_response({**known, **self._short(answers, missing)})
 
     def _list(self, ask: Ask) -> Response:

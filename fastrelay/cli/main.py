@@ -24,7 +24,7 @@ from fastrelay.errors import ConfigError, MachineShort, MisuseError, PeerError
 COMMANDS = {
     "serve": "Run the relay in the foreground.",
     "check": "Validate the configuration.",
-    "status": "Show what a running relay does.",
+    "status": "Say whether a running relay is healthy, and what it does.",
     "reload": "Read the configuration again, without a gap.",
     "upgrade": "Let a new program take over, without a gap.",
     "stop": "Stop a running relay and wait until it is gone.",

@@ -1,5 +1,6 @@
 """`fastrelay status`: is it running, and what does it do?"""
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from fastrelay.config import load
 @CONFIG_FILE
 @AS_JSON
 def status(file: str | None, as_json: bool) -> int:
-    """Show what a running relay does.
+    """Say whether a running relay is healthy, and what it does.
 
     Exit code 0; 69 when none runs with this configuration; 75 when a worker did not answer (the others are shown)
     or is still loading its mail.
@@ -33,8 +34,9 @@ def status(file: str | None, as_json: bool) -> int:
 def page(told: dict[str, Any]) -> list[str]:
     """The answer of /api/v1/status as lines."""
     workers: list[dict[str, Any]] = told.get("workers", [])
+    out = [_verdict(told, workers)]
     sessions = sum(worker.get("sessions", 0) for worker in workers)
-    out = [
+    out += [
         f"fastrelay {told.get('version', '?')} on {columns.clean(str(told.get('hostname', '?')))}, "
         f"master {told.get('master', '?')}, configuration {columns.clean(str(told.get('config', '?')))}",
         f"{told.get('messages', 0):,} messages queued, {sessions:,} client sessions"
@@ -63,6 +65,34 @@ def page(told: dict[str, Any]) -> list[str]:
     return out
 
 
+def _verdict(told: dict[str, Any], workers: list[dict[str, Any]]) -> str:
+    """Is it healthy? One line: what is wrong, or that nothing is."""
+    states = Counter(worker.get("state", "unknown") for worker in workers if worker.get("fresh", True))
+    wrong = [] if states["ready"] else ["no worker takes mail"]
+    for worker in workers:
+        name = f"slot-{worker['slot']:03d}"
+        if not worker.get("fresh", True):
+            wrong.append(f"{name} has been silent for {columns.span(worker.get('beat_age', 0.0))}")
+        if refused := worker.get("room", {}).get("refused"):
+            wrong.append(f"{name} refuses new mail: {refused}")
+        for room, key, what in _COUNTED:
+            if count := worker.get(room, {}).get(key):
+                wrong.append(f"{name}: {count:,} {what}")
+    wrong += [f"slot-{slot:03d} is not wholly known" for slot in told.get("incomplete", ())]
+    suspended = told.get("suspended", 0)
+    aside = f"; {suspended:,} suspended, see fastrelay suspend" if suspended else ""
+    if wrong:
+        return columns.clean(f"trouble: {'; '.join(wrong)}{aside}")
+    ready = f"healthy: {states['ready']} worker{'' if states['ready'] == 1 else 's'} ready"
+    others = "".join(f", {count} {state}" for state, count in sorted(states.items()) if state != "ready")
+    return f"{ready}{others}{aside}"
+
+
+_COUNTED = (
+    ("schedule", "orphans", "orphans"),
+    ("log", "lost", "lines of the event log lost"),
+    ("spool", "quarantined", "damaged pieces of the spool set aside"),
+)
 _PLACES = ("waiting", "ready", "held")
 
 

@@ -70,6 +70,7 @@ def test_what_is_suspended_waits_in_every_worker_and_through_a_restart(relay: Re
     assert relay.command("suspend", "--domain", "a.example").returncode == 64, "a reason is due"
     words = ("--sender-domain", "News.Example", "--reason", "ticket 7")
     assert b"still accepted" in relay.command("suspend", *words).stdout
+    assert b"; 1 suspended, see fastrelay suspend\n" in relay.command("status").stdout
     idents = [send(relay, "x@held.example", "joe@news.example") for _ in range(4)]
     free = send(relay, "y@free.example")
     assert [one.recipients for one in box.wait(1)] == [("y@free.example",)]
