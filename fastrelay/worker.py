@@ -33,6 +33,7 @@ from fastrelay.control.traces import Traces
 from fastrelay.delivery.accounts import accounts
 from fastrelay.delivery.carrier import Carrier
 from fastrelay.delivery.connect import Dialer
+from fastrelay.delivery.hosts import Place
 from fastrelay.delivery.pool import Pool
 from fastrelay.doors import Doors
 from fastrelay.errors import FastrelayError, MachineShort
@@ -192,6 +193,7 @@ class Worker:
                 lambda: self._config,
                 unconnected=self.relay.runners.unconnected,
                 in_line=self.pool.in_line,
+                rests=lambda address, port: dialer.health.rests_until(Place("", address, port)),
                 ending=lambda: self._ending is not None,
             ),
         )

@@ -63,7 +63,7 @@ def _domain(slots: list[Answer]) -> Iterator[str]:
     one = max(slots, key=lambda one: int(one["queued"]["items"]))
     route = one["route"]
     if route is not None:
-        hosts = ", ".join(f"{host['name']}{_port(host)} [{', '.join(host['addresses'])}]" for host in route["hosts"])
+        hosts = ", ".join(f"{host['name']}{_port(host)} [{', '.join(_addresses(host))}]" for host in route["hosts"])
         yield _fact("route", f"{route['kind']}, decided for another {span(route['seconds_left'])}: {hosts}")
     else:
         yield _fact("route", one["outcome"] or "not known yet")
@@ -136,6 +136,13 @@ def _attempt(found: Answer) -> str:
     if seconds is None or (seconds > 0.0 and not waiting):
         return ""
     return "none left" if found.get("next_is_expiry") else f"in {span(seconds)}" if seconds > 0.0 else "now"
+
+
+def _addresses(host: Answer) -> Iterator[str]:
+    """Those that failed a moment ago are tried last."""
+    resting = host.get("resting", {})
+    for address in host["addresses"]:
+        yield f"{address} rests {span(resting[address])}" if address in resting else address
 
 
 def _port(host: Answer) -> str:

@@ -66,7 +66,9 @@ class Store(Protocol):
 
 class Explainer:
     """One per worker. config: the one in force. unconnected(site): items in hand that have no connection yet;
-    in_line(site): how many of these wait for one. ending: the worker delivers no more."""
+    in_line(site): how many of these wait for one. rests(address, port): until when it is tried last. ending: the worker
+    delivers no more.
+    """
 
     __slots__ = (
         "_config",
@@ -74,6 +76,7 @@ class Explainer:
         "_in_line",
         "_ledger",
         "_rest",
+        "_rests",
         "_router",
         "_scheduler",
         "_store",
@@ -90,6 +93,7 @@ class Explainer:
         *,
         unconnected: Callable[[str], list[Item]] = lambda site: [],
         in_line: Callable[[str], int] = lambda site: 0,
+        rests: Callable[[str, int], float] = lambda address, port: 0.0,
         ending: Callable[[], bool] = lambda: False,
         rest: Callable[[float], None] = tasks.sleep,
     ) -> None:
@@ -100,6 +104,7 @@ class Explainer:
         self._config = config
         self._unconnected = unconnected
         self._in_line = in_line
+        self._rests = rests
         self._ending = ending
         self._rest = rest
 
@@ -129,7 +134,7 @@ class Explainer:
         facts: dict[str, Any] = {
             "domain": domain,
             "site": site,
-            "route": _route(route, now),
+            "route": self._route(route, settings.port, now),
             "outcome": _outcome(found),
             "dns": _asked(walk),
             "limits": _limits(config, site, settings),
@@ -174,6 +179,25 @@ class Explainer:
             with contextlib.suppress(PeerTimeout):
                 done.wait(DNS_PATIENCE)
         return [found.get(domain) for domain in domains]
+
+    def _route(self, route: Route | None, port: int, now: float) -> dict[str, Any] | None:
+        """resting: seconds for which an address that failed a moment ago is tried last."""
+        if route is None:
+            return None
+        hosts = []
+        for one in route.hosts:
+            pauses = {address: self._rests(address, one.port or port) - now for address in one.addresses}
+            resting = {address: round(seconds, 1) for address, seconds in pauses.items() if seconds > 0.0}
+            hosts.append(
+                {
+                    "name": one.name,
+                    "port": one.port,
+                    "addresses": one.addresses,
+                    "preference": one.preference,
+                    "resting": resting,
+                }
+            )
+        return {"kind": route.kind.value, "hosts": hosts, "seconds_left": round(max(0.0, route.expires - now), 1)}
 
     # -- limits and lanes ---------------------------------------------------------------------------------------------
 
@@ -288,19 +312,6 @@ def _position(item: Item) -> int:
             if one is item:
                 return number
     return 0
-
-
-def _route(route: Route | None, now: float) -> dict[str, Any] | None:
-    if route is None:
-        return None
-    return {
-        "kind": route.kind.value,
-        "hosts": [
-            {"name": one.name, "port": one.port, "addresses": one.addresses, "preference": one.preference}
-            for one in route.hosts
-        ],
-        "seconds_left": round(max(0.0, route.expires - now), 1),
-    }
 
 
 def _outcome(found: Route | Outcome | None) -> str:

@@ -13,7 +13,15 @@ ONE: dict[str, Any] = {
     "route": {
         "kind": "mx",
         "seconds_left": 60.0,
-        "hosts": [{"name": "mx.a.test", "port": 0, "addresses": ["192.0.2.1"], "preference": 10}],
+        "hosts": [
+            {
+                "name": "mx.a.test",
+                "port": 0,
+                "addresses": ["192.0.2.1", "192.0.2.2"],
+                "preference": 10,
+                "resting": {"192.0.2.2": 40.0},
+            }
+        ],
     },
     "dns": [
         {
@@ -63,7 +71,7 @@ def test_the_sentence_comes_first_and_facts_behind() -> None:
     text = "\n".join(lines)
     assert lines[0] == "a.test: waiting because of one thing"
     for words in (
-        "mx.a.test [192.0.2.1]",
+        "mx.a.test [192.0.2.1, 192.0.2.2 rests 40s]",
         "a.test MX: 10 mx.a.test (cache, fresh for 55s)",
         "limit      connections = 3 ([[site]] big), 2 in use on this machine",
         "connect_rate = 100/60s (default), the next may begin in 1.2 s",

@@ -46,6 +46,7 @@ class House:
         self.line = 0
         self.explainer = Explainer(
             self.s, self, self, self, lambda: CONFIG,
+            rests=lambda address, port: clock.now() + 40.0 if (address, port) == ("192.0.2.1", 25) else 0.0,
             unconnected=lambda site: self.unconnected, in_line=lambda site: self.line, rest=lambda seconds: None,
         )  # fmt: skip
 
@@ -93,6 +94,7 @@ def test_a_domain_whose_mail_is_in_line(house: House) -> None:
         house.add()
     facts = house.explainer.domain("a.test")
     assert facts["site"] == "big" and facts["route"]["hosts"][0]["name"] == "mx"
+    assert facts["route"]["hosts"][0]["resting"] == {"192.0.2.1": pytest.approx(40.0, abs=5.0)}
     assert facts["limits"]["connections"] == {"value": 3, "from": "[[site]] big"}
     assert facts["limits"]["tls"] == {"value": "opportunistic", "from": "default"}
     assert facts["ledger"] == {"connections": 2, "rate_seconds": 1.5}
