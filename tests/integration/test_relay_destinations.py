@@ -7,10 +7,12 @@ program gets through them: what the log and the counters say, that the mail come
 import contextlib
 import signal
 import smtplib
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.peers import debian
+from tests.peers.certificates import Authority
 from tests.peers.relay_process import RelayProcess
 from tests.peers.rude_peer import (
     RIGHT,
@@ -179,18 +181,33 @@ def test_a_destination_that_hangs_up_or_lies_is_tried_again(relay: Callable[...,
         assert one.stop() == 0
 
 
-def test_what_stands_behind_a_reply_to_starttls_is_void(relay: Callable[..., RelayProcess]) -> None:
-    """Nothing of a message is said to who answered ahead; where TLS may be done without, the next connection does."""
-    with RudePeer("ehlo", injects) as may, RudePeer("ehlo", injects, times=100) as must:
-        site = f"[[site]]\nname = '127.0.0.1:{must.port}'\ntls = 'require'\n"
-        one = relay(workers=1, tables=site + hops({"may": may.port, "must": must.port})).start()
-        send(one, "a@may.test", "a@must.test")
-        served(may)
+def test_what_stands_behind_a_reply_to_starttls_is_void(relay: Callable[..., RelayProcess], tmp_path: Path) -> None:
+    """Inside TLS all is asked anew. Where no handshake follows nothing of a message is said on that connection; where
+    TLS may be done without, the next one carries it in plaintext."""
+    authority = Authority(tmp_path)
+    leaf = authority.issue("peer.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.certificate, leaf.key)
+    with (
+        RudePeer("ehlo", injects(context)) as inside,
+        RudePeer("ehlo", injects(None)) as may,
+        RudePeer("ehlo", injects(None), times=100) as must,
+    ):
+        sites = (
+            f"[[site]]\nname = '127.0.0.1:{must.port}'\ntls = 'require'\n"
+            f"[[site]]\nname = '127.0.0.1:{inside.port}'\ntls = 'verify'\n"
+            f"tls_names = ['peer.example']\ntls_ca = '{authority.ca_file}'\n"
+        )
+        one = relay(workers=1, tables=sites + hops({"may": may.port, "must": must.port, "inside": inside.port})).start()
+        send(one, "a@may.test", "a@must.test", "a@inside.test")
+        served(may, inside)
         debian.wait_until(lambda: "a@must.test" in failures(one), 20, "the failure to be told")
         assert one.stop() == 0
-    assert [len(may.offered), len(must.offered)] == [1, 0]
-    assert not any(line.startswith(("MAIL", "RCPT", "DATA")) for line in must.commands)
+    assert [peer.connections for peer in (inside, may)] == [1, 2]
+    assert [len(peer.offered) for peer in (inside, may, must)] == [1, 1, 0]
+    assert [line[:4] for line in inside.commands][:4] == ["EHLO", "STAR", "EHLO", "MAIL"]
     assert not any(b"MAIL FROM" in raw or b"hello" in raw for raw in (may.raw[0], *must.raw))
+    assert set(failures(one)) == {"a@must.test"}
 
 
 def peak(pid: int) -> int:

@@ -9,6 +9,7 @@ Talk and does what it likes with it, in place of the right reply; Gone ends the 
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -245,13 +246,22 @@ def drips(talk: Talk) -> None:
     raise Gone
 
 
-def injects(talk: Talk) -> None:
-    """STARTTLS is offered, and answered with its 220 and replies in plaintext behind it; no handshake follows."""
-    talk.sock.sendall(b"250-peer.example\r\n250 STARTTLS\r\n")
-    talk.peer.commands.append(talk._line())
-    talk.sock.sendall(b"220 2.0.0 go\r\n250 peer.example\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n")
-    talk._more()
-    raise Gone
+def injects(context: ssl.SSLContext | None) -> Act:
+    """STARTTLS is offered, and answered with its 220 and replies in plaintext behind it, as somebody on the wire would.
+    Then the handshake, and on inside TLS; without a context an end."""
+
+    def act(talk: Talk) -> None:
+        talk.sock.sendall(b"250-peer.example\r\n250 STARTTLS\r\n")
+        talk.peer.commands.append(talk._line())
+        talk.sock.sendall(
+            b"220 2.0.0 go\r\n250-evil.example\r\n250 SIZE 1\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"
+        )
+        if context is None:
+            talk._more()
+            raise Gone
+        talk.sock = context.wrap_socket(talk.sock, server_side=True)
+
+    return act
 
 
 def floods(piece: bytes, most: int, begin: bytes = b"") -> Act:
