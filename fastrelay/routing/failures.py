@@ -18,7 +18,7 @@ def _deferred(enhanced: str, text: str) -> Deferred:
 
 def bad_domain(domain: str) -> Failed:
     """Not a name DNS could hold, or a malformed address literal."""
-    return _failed(550, "5.1.2", f"{_shown(domain)} is not a valid mail domain")
+    return _failed(550, "5.1.2", f"{_shown(domain) or 'An empty name'} is not a valid mail domain")
 
 
 def no_such_domain(domain: str) -> Failed:

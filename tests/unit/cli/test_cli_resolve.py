@@ -226,3 +226,19 @@ def test_exit_codes_by_a_name_server(tmp_path: Any, capsys: pytest.CaptureFixtur
         assert lines[1].rstrip() == "├─ CNAME  good.test"
         assert lines[2].startswith("│  └─ MX 10  mx.good.test  1m   asked, ") and lines[2].split()[-1] == "AD"
         assert lines[3].startswith("│     ├─ A     127.0.0.1   5m   asked, ") and lines[3].split()[-1] == "AD"
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [("", "An empty name"), (".", "An empty name"), ("a..b", "a..b"), ("[bad]", "[bad]"), ("192.0.2.1", "192.0.2.1")],
+)
+def test_what_is_no_domain_is_not_asked_for(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str], domain: str, name: str
+) -> None:
+    (tmp_path / "c.toml").write_text("")
+    with NameServer() as names:
+        server = f"127.0.0.1:{names.port}"
+        assert main.run(["resolve", domain, "-c", str(tmp_path / "c.toml"), "--server", server, "--json"]) == 65
+        assert not names.asked
+    outcome = json.loads(capsys.readouterr().out)["outcome"]
+    assert (outcome["enhanced_code"], outcome["content"]) == ("5.1.2", f"{name} is not a valid mail domain")
