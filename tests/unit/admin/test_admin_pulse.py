@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from fastrelay.admin.pulse import pulse, quantiles, rates
-from fastrelay.cli.top import drawn
+from fastrelay.cli.top_page import drawn
 
 
 def worker(slot: int, *seconds: list[int], **more: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_on_80_columns_every_head_and_number_is_whole() -> None:
     busy = worker(0, [99, 3000, 3000, 3000, 0, 0], queued=1_000_000)
     busy["sites"][0]["site"] = "mx1.a-long-name.example.org,mx2.a-long-name.example.org,mx3.a-long-name.example.org"
     busy["sites"][0]["rest_seconds"] = 700.0
-    console.print(drawn(pulse([busy], 100.5), narrow=True))
+    console.print(drawn(pulse([busy], 100.5), 80))
     text = console.export_text()
     heads = ("RECEIVED/S", "DELIVERED/S", "DEFERRED/S", "COMMIT P99", "DELIVERED", "STATE")
     for words in (*heads, "1,000,000", "1,000.0", "10 ms", "at rest for 11m 40s", "slot-000"):
