@@ -241,7 +241,8 @@ def _change(
             return exits.INTERRUPTED
     told = source.change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
     changed, busy = told["changed"], told["busy"]
-    code = shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}"])
+    aside = "; what is on hold or suspended stays so" if verb == "retry" and not changed else ""
+    code = shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}{aside}"])
     if busy:
         print(f"{busy:,} left alone: being delivered this moment; ask again if they are still there", file=sys.stderr)
         return exits.TEMPORARY

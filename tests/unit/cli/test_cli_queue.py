@@ -166,6 +166,12 @@ def test_on_a_terminal_what_cannot_be_undone_is_asked_for(
     assert [asked[0] for asked in one.asked[3:]] == ["remove", "bounce", "hold"]
 
 
+def test_a_retry_of_nothing_says_what_it_does_not_do(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    scripted(change={"changed": 0, "busy": 0, "incomplete": []})
+    assert main.run(["queue", "retry", "--all"]) == 0
+    assert capsys.readouterr().out == "0 messages due now; what is on hold or suspended stays so\n"
+
+
 def test_show_of_what_is_not_there(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
     scripted(show=None)
     assert main.run(["queue", "show", ID]) == 65
