@@ -2,8 +2,8 @@
 
 A generator hands marked messages to a relay of two workers, whose only next hop is a sink that defers a share of them
 and keeps a diary (tests/peers/timing_sink.py). At random moments every process of the relay, or one worker, or the
-master alone, or the admin child is killed with -9; what is dead is started again on the same spool. When the load has
-ended and the queue is empty:
+master alone, or the admin child is killed with -9, in turn; what is dead is started again on the same spool. When the
+load has ended and the queue is empty:
 
     lost        accepted (250 read by the generator) but never taken by the sink: must be 0
     duplicates  taken again after a kill. By the diary each is one of
@@ -43,6 +43,7 @@ CONNECTIONS = 20  # to the sink, machine-wide: what can be in delivery at the mo
 UNREAD = 0.25  # seconds: a worker looks at every socket once a turn; some turns wait for a core on a busy machine
 RIDE = 0.005  # seconds until a record is handed to the journal's thread (spool/journal_thread.py)
 WAKE_UPS = 3  # from a reply read to its record in the kernel: the alarm after RIDE, the thread, the thread at its write
+KINDS = ("tree", "worker", "master", "admin")
 SINK = Path(__file__).resolve().parents[1] / "peers" / "timing_sink.py"
 
 
@@ -117,12 +118,13 @@ def run(
 
     def at_random(relay: RelayProcess, load: "Load", account: Account) -> None:
         relay.start()
-        for _ in range(kills):
+        order = chance.sample(kinds, len(kinds))
+        for n in range(kills):
             if not _wait_for_traffic(relay, load):
                 break
             time.sleep(chance.uniform(*pause))  # no wait for a condition: the random moment
             account.visit = max(account.visit, _longest_visit(relay))
-            _kill(relay, chance.choice(kinds), chance, account.kills)
+            _kill(relay, order[n % len(order)], chance, account.kills)
 
     return campaign(folder, at_random, seed=seed, messages=messages, sessions=sessions, defer=defer)
 
@@ -295,8 +297,8 @@ def concluded(seed: int, work: Callable[[Path], Account]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--kinds", default="tree", help="of tree,worker,master,admin (default: tree)")
+    parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"in turn, of {','.join(KINDS)} (default: all)")
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     chosen = parser.parse_args()
