@@ -139,7 +139,7 @@ class Buckets:
         bucket = self._find(digest, home)
         if bucket < 0:
             first = home * WAYS
-            debts = self._full_at[first : first + WAYS].tolist()
+            debts = list(self._full_at[first : first + WAYS])  # of floats; tolist() is declared to give integers
             least = min(debts)
             if least > now:
                 self.forgotten += 1

@@ -64,7 +64,7 @@ class Ledger:
         self._rows = make_rows(fd)
         self._counts = self._rows.counts
         self._waiting = self._rows.waiting
-        self.rates, self.failed, self.known = (Buckets(self._rows, table) for table in range(3))
+        self.rates, self.failed, self.known = (Buckets(self._rows, 0), Buckets(self._rows, 1), Buckets(self._rows, 2))
         self.columns = self._rows.columns
         if self.columns != len(eventfds):
             raise MisuseError(f"the ledger has {self.columns} columns, but {len(eventfds)} eventfds came with it")

@@ -50,8 +50,7 @@ class Rates:
         self.buckets = buckets
         self._bulletin = bulletin
         self._counts = counts
-        rate = policy.listener.message_rate_per_account
-        self.per_account = ("", rate) if rate is None else (f"{rate.seconds:g}", rate)
+        self.per_account = policy.listener.message_rate_per_account
 
     def connection(self, client: str) -> Reply | None:
         """One more of this client, or the refusal. May wait where a lock is held."""
@@ -133,10 +132,11 @@ class Allowance:
         if rate is not None and (seconds := of.spend(self._messages, rate)):
             of.refused("message_rate", self._network, "message_rate_per_client", rate)
             return reply(450, "4.7.1", f"Too many messages from your address, {_wait(seconds)}")
-        window, of_account = of.per_account
+        of_account = of.per_account
         if of_account is None or not user:
             return None
-        if not (seconds := of.spend(LimitKey("account_rate", (user, window)), of_account)):
+        key = LimitKey("account_rate", (user, str(of_account.seconds)))  # a bucket for each length of time
+        if not (seconds := of.spend(key, of_account)):
             return None
         if rate is not None:
             of.buckets.refund(self._messages, rate)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fastrelay.config import Listener
+from fastrelay.config import Listener, Rate
 from fastrelay.errors import PeerClosed, PeerTimeout
 from fastrelay.mail.route import LimitKey
 from fastrelay.metrics import Counts
@@ -69,6 +69,15 @@ def test_the_clients_limit_is_the_clients() -> None:
     other = here.door, ScriptStream([HEADER.replace(b"203.0.113.9", b"203.0.113.8"), b"QUIT\r\n"], PROXY)
     other[0]._serve(other[1])
     assert other[1].written.endswith(b"221 2.0.0 Bye\r\n")
+
+
+def test_the_clients_rates_are_the_clients() -> None:
+    hour = Rate(1, 3600)
+    here = House(relay_from=("203.0.113.0/24",), connection_rate_per_client=hour, message_rate_per_client=hour)
+    assert b"450 4.7.1 Too many messages" in here.serve(HEADER, *REST[:3], MESSAGE).written
+    assert here.serve(HEADER).written.startswith(b"421 4.7.0 relay.example Too many new connections from your address")
+    other = here.serve(HEADER.replace(b"203.0.113.9", b"203.0.113.8"), *REST)
+    assert other.written.endswith(b"221 2.0.0 Bye\r\n") and len(here.intake.messages) == 2
 
 
 def test_a_place_is_taken_while_the_header_is_waited_for() -> None:
