@@ -3,8 +3,8 @@
 A relay of two workers with `[limits] memory` of 64 MiB for each; strangers (127.1.0.0/16, many addresses) or trusted
 clients attack it for --seconds; meanwhile an honest client hands in a message every 50 ms on a connection of its own.
 
-    slow-commands  5,000 strangers say one octet of a command every five seconds
-    slow-content   2,000 trusted clients say one octet of content every five seconds
+    slow-commands  5,000 strangers say one octet of a command every five seconds; who is cut off comes again
+    slow-content   2,000 trusted clients say one octet of content every five seconds; likewise
     flood          strangers connect and leave as fast as they can
     crowd          one stranger opens 2,000 connections
     bombs          2,000 trusted clients announce 50 MB each, and send 30 KB of it a second
@@ -120,18 +120,26 @@ def slow(count: int, before: bytes, drip: bytes, *, trusted: bool) -> Attack:
     async def attack(port: int, seconds: float, told: Told) -> None:
         until = time.monotonic() + seconds
 
+        async def once(number: int) -> None:
+            reader, writer = await _open(port, number, trusted=trusted)
+            if await _greet(reader, writer, told):
+                writer.write(before)
+                end = asyncio.ensure_future(reader.read())  # whatever it is told, it goes on until it is cut off
+                position = 0
+                while time.monotonic() < until and not end.done():
+                    writer.write(drip[position % len(drip) :][:1])
+                    position += 1
+                    await asyncio.wait({end}, timeout=HOLD)
+                told["cut off"] += end.done()
+                end.cancel()
+            writer.close()
+
         async def one(number: int) -> None:
             await asyncio.sleep(seconds / 4 * number / count)
-            reader, writer = await _open(port, number, trusted=trusted)
-            if not await _greet(reader, writer, told):
-                return
-            writer.write(before)
-            position = 0
-            while time.monotonic() < until and not reader.at_eof():
-                writer.write(drip[position % len(drip) :][:1])
-                position += 1
-                await asyncio.sleep(HOLD)
-            writer.close()
+            while time.monotonic() < until:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+                    await once(number)
+                await asyncio.sleep(1)
 
         await _each(count, one)
 
