@@ -77,7 +77,7 @@ class Frame:
         return (size + 7) & ~7
 
 
-Entry = tuple[int, bytes, bytes, bytes]  # offset, frame header, envelope, state: what an index keeps of a frame
+Entry = bytes  # what an index keeps of a frame: its offset (8 octets), frame header, envelope, state
 
 
 def encode_batch(
@@ -124,7 +124,8 @@ def encode_batch(
         if state:
             check = crc32(state, check)
         head += check.to_bytes(4, "little")
-        parts.append(head + envelope + state + prefix)
+        head = head + envelope + state if state else head + envelope
+        parts.append(head + prefix)
         length = FRAME_HEADER + len(envelope) + len(state) + len(prefix)
         if not frame.flags & FILE and size:
             parts += frame.content
@@ -132,7 +133,7 @@ def encode_batch(
         if length & 7:
             parts.append(_PADS[length & 7])
             length = (length + 7) & ~7
-        entries.append((offset, head, envelope, state))
+        entries.append(offset.to_bytes(8, "little") + head)
         frame.offset = offset
         frame.length = length
         offset += length

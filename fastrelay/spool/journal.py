@@ -131,13 +131,13 @@ class Journal:
 
     def write_index(self, segment: Segment, size: int, entries: Sequence[Entry]) -> None:
         """The index of a finished segment. Not synced; a failure only costs the next start a scan."""
-        octets = encode_index(segment.header, size, int(self._wall()), entries)
+        pieces = encode_index(segment.header, size, int(self._wall()), entries)
         try:
             fd = self._disk.open(segment.index_path, How.CREATE)
         except OSError:
             return
         try:
-            self._write(fd, [octets])
+            self._write(fd, pieces)
         except OSError:
             with contextlib.suppress(OSError):
                 self._disk.remove(segment.index_path)

@@ -103,7 +103,7 @@ def logs(draw: st.DrawFn) -> Log:
         start = len(octets)
         octets += b"".join(parts)
         entries += made
-        found = [decode_frame(octets, entry[0], entry[0], HEADER) for entry in made]
+        found = [decode_frame(octets, at, at, HEADER) for at in (int.from_bytes(entry[:8], "little") for entry in made)]
         batches.append([frame for frame in found if frame is not None])
         assert len(batches[-1]) == len(some) and start == batches[-1][0].offset
         if draw(st.booleans()):
@@ -249,7 +249,7 @@ def believed(octets: bytes) -> list[Found] | None:
 @fuzzed
 @given(logs(), st.data())
 def test_an_index_says_what_was_written_or_is_not_believed(log: Log, data: st.DataObject) -> None:
-    octets = encode_index(HEADER, len(log.octets), 1000, log.entries)
+    octets = b"".join(encode_index(HEADER, len(log.octets), 1000, log.entries))
     written = [frame for batch in log.batches for frame in batch]
     assert believed(octets) == written
     assert prelude_size(octets) <= len(octets)

@@ -4,7 +4,7 @@ import pytest
 
 from fastrelay.spool.format import ABORT, DONE, FILE, FRAME_HEADER, MESSAGE, UPDATE, encode_segment, segment_header
 from fastrelay.spool.found import Found
-from fastrelay.spool.frames import Frame, decode_frame, encode_batch, join_marks
+from fastrelay.spool.frames import Entry, Frame, decode_frame, encode_batch, join_marks
 from fastrelay.spool.index import (
     PRELUDE_READ,
     decode_index,
@@ -19,7 +19,11 @@ HEADER = segment_header(3, bytes(range(16)), 1_700_000_000.5)
 OTHER = b"o" * 16
 
 
-def segment(*frames: Frame) -> tuple[bytes, list[tuple[int, bytes, bytes, bytes]]]:
+def offset(entry: Entry) -> int:
+    return int.from_bytes(entry[:8], "little")
+
+
+def segment(*frames: Frame) -> tuple[bytes, list[Entry]]:
     """A log of one batch, and its index entries."""
     parts, entries = encode_batch(frames, HEADER, 128, 1, 0, 99)
     return encode_segment(HEADER) + b"".join(parts), entries
@@ -43,39 +47,39 @@ def read(octets: bytes) -> list[Found]:
 
 def test_an_index_says_of_each_frame_what_the_log_says() -> None:
     log, entries = segment(*some())
-    octets = encode_index(HEADER, len(log), 99, entries)
+    octets = b"".join(encode_index(HEADER, len(log), 99, entries))
     found = read(octets)
-    assert found == [decode_frame(log, entry[0], entry[0], HEADER) for entry in entries] and None not in found
+    assert found == [decode_frame(log, at, at, HEADER) for at in map(offset, entries)] and None not in found
     assert b"content" not in octets and b"prefix" not in octets
     prelude = decode_prelude(octets)
     assert prelude is not None
     assert (prelude.header, prelude.size, prelude.frames, prelude.newest) == (HEADER, len(log), 5, 99)
     assert prelude.aborts == ((OTHER, 17),)
     again = [entry_of(frame, log[frame.offset : frame.offset + FRAME_HEADER]) for frame in found]
-    assert encode_index(HEADER, len(log), 99, again) == octets, "it is rebuilt from what was read"
+    assert b"".join(encode_index(HEADER, len(log), 99, again)) == octets, "it is rebuilt from what was read"
 
 
 def test_an_index_of_nothing() -> None:
-    octets = encode_index(HEADER, 128, 0, [])
+    octets = b"".join(encode_index(HEADER, 128, 0, []))
     assert read(octets) == []
 
 
 def test_the_prelude_is_read_alone_and_says_how_long_it_is() -> None:
     aborts = [Frame(ABORT, bytes([n]) * 16, version=n + 1) for n in range(200)]
     log, entries = segment(*aborts, some()[0])
-    octets = encode_index(HEADER, len(log), 99, entries)
+    octets = b"".join(encode_index(HEADER, len(log), 99, entries))
     size = prelude_size(octets[:PRELUDE_READ])
     assert size > PRELUDE_READ and decode_prelude(octets[:PRELUDE_READ]) is None
     prelude = decode_prelude(octets[:size])
     assert prelude is not None and prelude == decode_prelude(octets) and prelude.start == size
     assert prelude.aborts == tuple((frame.ident, frame.version) for frame in aborts)
     few, entries = segment(*aborts[:195])
-    assert prelude_size(encode_index(HEADER, len(few), 0, entries)) <= PRELUDE_READ
+    assert prelude_size(b"".join(encode_index(HEADER, len(few), 0, entries))) <= PRELUDE_READ
 
 
 def test_every_flipped_bit_is_found() -> None:
     log, entries = segment(*some())
-    octets = encode_index(HEADER, len(log), 99, entries)
+    octets = b"".join(encode_index(HEADER, len(log), 99, entries))
     for bit in range(8 * len(octets)):
         damaged = bytearray(octets)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -85,7 +89,7 @@ def test_every_flipped_bit_is_found() -> None:
 
 def test_every_truncation_and_any_addition_is_found() -> None:
     log, entries = segment(*some())
-    octets = encode_index(HEADER, len(log), 99, entries)
+    octets = b"".join(encode_index(HEADER, len(log), 99, entries))
     for changed in [*(octets[:size] for size in range(len(octets))), octets + b"\0", octets + octets]:
         prelude = decode_prelude(changed)
         assert prelude is None or not is_whole(changed, prelude), len(changed)
