@@ -2,8 +2,9 @@
 
 A domain owner decides where its MX points, so without this a stranger could aim our connections at loopback services
 and inner networks (RFC 5321 leaves that to us; IANA's special-purpose registries, RFC 6890, say what is not the
-Internet). Addresses that carry an IPv4 address (::ffff:0:0/96, 64:ff9b::/96, 2002::/16) are judged by both.
-`[[route]]` hops are the operator's own word and exempt.
+Internet). Addresses that carry an IPv4 address (::ffff:0:0/96, 64:ff9b::/96, 2002::/16) are judged by it: what Python's
+ipaddress says of these ranges themselves changes from release to release. `[[route]]` hops are the operator's own word
+and exempt.
 """
 
 from functools import lru_cache
@@ -32,7 +33,7 @@ def forbidden(address: str, *, allow_private: bool = False) -> str:
     never = _impossible(parsed)
     if never or allow_private:
         return never
-    return "" if inner is not None and _is_mapped(parsed) else _not_public(parsed)
+    return "" if inner is not None else _not_public(parsed)
 
 
 def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
@@ -43,10 +44,6 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     if address in _NAT64:
         return IPv4Address(address.packed[-4:])
     return address.sixtofour
-
-
-def _is_mapped(address: IPv4Address | IPv6Address) -> bool:
-    return isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64)
 
 
 def _impossible(address: IPv4Address | IPv6Address) -> str:
