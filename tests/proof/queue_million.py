@@ -242,7 +242,9 @@ def proof(folder: Path, rate: float, messages: int, parts: Sequence[str]) -> tup
     up = "".join(f"[[route]]\ndomain = '{name}'\nnext_hop = ['127.0.0.1:{port}']\n" for name in ("steady.example", TWO))
     down = f"127.0.0.1:{debian.free_port()}"
     relay = RelayProcess(folder, next_hop=down, retry=["first = '1h'", "max = '3d'"], tables=up)
-    sink = subprocess.Popen([sys.executable, str(SINK), str(port), str(diary)], stdout=subprocess.PIPE)
+    sink = subprocess.Popen(
+        [sys.executable, str(SINK), str(port), str(diary)], stdout=subprocess.PIPE, start_new_session=True
+    )
     try:
         relay.start(seconds=300)
         began = time.monotonic()

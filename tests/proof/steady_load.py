@@ -9,6 +9,7 @@ as the worker's event loop is held by somebody else. What a worker or the child 
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ class SteadyLoad:
 
     def __init__(self, port: int, rate: float, workers: dict[int, tuple[int, Path]]) -> None:
         def body(number: int, wire: Wire) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # timeout(1) tells all of us; the parent ends this in order
             told = _offer(port, rate, wire) if number == 0 else _probe(workers, wire)
             wire.say(told)
 
