@@ -7,7 +7,7 @@ by what others do: nobody can lock a user out by guessing at his password, nor a
 one. It has one failure free, then it counts like everybody. A worker that ends takes no count with it.
 
 Never waits; where the lock of a bucket is not to be had at all, a failure is not told, and a success not remembered.
-Measured: 6 us a question, 12 us a failure.
+Measured beside a busy machine: 10 us a question, 14 us a failure.
 """
 
 from collections.abc import Callable
