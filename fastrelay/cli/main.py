@@ -33,7 +33,7 @@ COMMANDS = {
     "suspend": "Stop mail, also such as comes later; without a name: list what is suspended.",
     "resume": "Let go what was suspended; its mail is due at once.",
     "explain": "Say why mail to a domain, or one message, is where it is.",
-    "top": "Show rates, workers, sites and commits, live; Ctrl-C ends it.",
+    "top": "Show rates, workers, sites and commits, live; q or Ctrl-C ends it.",
     "trace": "Show the SMTP dialogue as it happens, in and out.",
     "resolve": "Draw the way from a domain to its hosts.",
     "received": "Judge the Received chain of a message, hop by hop.",
