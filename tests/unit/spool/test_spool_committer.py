@@ -14,7 +14,7 @@ from fastrelay.runtime import tasks
 from fastrelay.spool.format import MAX_BATCH_MESSAGES, MESSAGE, UPDATE
 from fastrelay.spool.frames import Frame
 from fastrelay.spool.journal import Journal
-from fastrelay.spool.journal_thread import ThreadedCommitter
+from fastrelay.spool.journal_thread import RIDE, ThreadedCommitter
 from fastrelay.spool.trip import Group, Trip
 from tests.peers.strongbox import KIB, TellingDisk, envelope, finished, until
 
@@ -120,6 +120,21 @@ def test_a_full_disk_fails_all_of_the_batch_and_what_rode_with_it_is_written_whe
     after = message()
     finished(bench.submit_all([after]))
     assert after.error is None and bench.sizes == [1, 1]
+
+
+def test_a_record_alone_is_written_long_before_it_is_synced(tmp_path: Path) -> None:
+    """It waits for 5 ms, not for a batch: here before an alarm of a hundred times that."""
+    one = Bench(tmp_path, completion_sync=30.0)
+    try:
+        finished(one.submit_all([message()]))
+        one.committer.ride(Frame(UPDATE, IDS.fresh(), b"", b"state", 1))
+        rung: list[bool] = []
+        alarm = tasks.Alarm(100 * RIDE, lambda: rung.append(True))
+        until(lambda: any(trip.records for trip in one.trips) or bool(rung))
+        alarm.close()
+        assert not rung
+    finally:
+        one.committer.close()
 
 
 def test_records_alone_are_written_without_a_sync_and_synced_later(tmp_path: Path) -> None:
