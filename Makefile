@@ -66,11 +66,14 @@ test: lint ## the whole suite, under ten minutes on two cores
 	wait $$quick || code=1; wait $$faults || code=1; \
 	cat .test-quick.log .test-faults.log; rm -f .test-quick.log .test-faults.log; exit $$code
 
-proof: dev ## the long proofs: kills under load and at named points, power loss, attacks, overload, a backlog of 100,000, an operator at a queue of a million, 10,000 idle clients, upgrades
+proof: dev ## the long proofs: kills, power loss, failing disks, attacks, overload, long queues, idle clients, upgrades
 	$(BIN)/python tests/faults/kill_run.py
 	$(BIN)/python tests/faults/kill_points.py --rounds 3
 	$(BIN)/python tests/faults/kill_points.py --rounds 3 --victim worker
+	$(BIN)/python tests/faults/power_run.py
+	$(BIN)/python tests/faults/disk_run.py
 	$(BIN)/python tests/proof/attacks.py
+	$(BIN)/python tests/proof/overload.py
 	$(BIN)/python tests/proof/backlog.py
 	$(BIN)/python tests/proof/queue_million.py
 	$(BIN)/python tests/proof/idle_connections.py

@@ -12,6 +12,7 @@ CONNECTIONS may carry one message again, and what came in UNWRITTEN seconds. Exi
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -103,7 +104,10 @@ class Faults:
         ]
         fault = self._chance.choice([*faults, self.worker_dies] if kill else faults)
         self.done[fault.__name__] = self.done.get(fault.__name__, 0) + 1
-        fault()
+        try:
+            fault()
+        except (OSError, subprocess.TimeoutExpired) as why:
+            print(f"{fault.__name__} was not done to its end: {why}", flush=True)
 
     def sink_stands(self) -> None:
         self._sink.send_signal(signal.SIGSTOP)
@@ -122,8 +126,20 @@ class Faults:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
 
+    def _workers(self) -> list[int]:
+        """An admin child that died often comes back after half a minute: until then nobody tells who they are."""
+        found: list[int] = []
+
+        def told() -> bool:
+            with contextlib.suppress(OSError, ValueError):
+                found[:] = self._relay.workers()
+            return bool(found)
+
+        debian.wait_until(told, 120, "the admin port")
+        return found
+
     def admin_dies(self) -> None:
-        workers = self._relay.workers()
+        workers = self._workers()
         for pid in self._relay.children():
             if pid not in workers:
                 os.kill(pid, signal.SIGKILL)
@@ -136,7 +152,7 @@ class Faults:
         self._relay.command("queue", "release", "--domain", "recipient.invalid", "--reason", "soak")
 
     def worker_dies(self) -> None:
-        os.kill(self._chance.choice(self._relay.workers()), signal.SIGKILL)
+        os.kill(self._chance.choice(self._workers()), signal.SIGKILL)
 
 
 def bench(relay: RelayProcess, *words: str) -> subprocess.Popen[bytes]:
