@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from fastrelay.config import Config, Delivery, Rate, site_settings
 from fastrelay.control import why
 from fastrelay.control.census import Census
-from fastrelay.control.request import SLICE
+from fastrelay.control.request import SLICE, TURN
 from fastrelay.delivery.limits import key_of
 from fastrelay.errors import PeerTimeout
 from fastrelay.mail.envelope import Envelope
@@ -268,7 +268,7 @@ class Explainer:
         for some in self._scheduler.at_domain(domain):
             census.add(some)
             if clock.now() - began >= SLICE:
-                self._rest(0.0)  # a turn for everybody who is ready: the asker waits two seconds at most
+                self._rest(TURN)
                 began = clock.now()
         return census
 

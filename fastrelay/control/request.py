@@ -10,6 +10,7 @@ from fastrelay.mail.state import State, Status, Waiting
 
 PAGE = 1000  # rows per answer at most: 0.5 MB of JSON
 SLICE = 0.005  # seconds of work on an answer before others get a turn
+TURN = 0.001  # seconds they get where the asker cannot wait long; with none, sockets are not looked at in between
 
 SiteOf = Callable[[str], str]
 """Recipient domain -> site as far as it is known now, "" else."""

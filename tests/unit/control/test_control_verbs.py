@@ -299,6 +299,14 @@ def test_a_domain_whose_messages_cannot_be_gathered_in_time_is_gathered_by_sever
     assert slot.ask("list", after="f" * 32, select={"domain": "a.example"})["next"] == "f" * 32
 
 
+def test_sockets_are_looked_at_while_a_domain_is_gathered(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rest of no time runs what is ready, and never comes to the sockets."""
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "now", lambda: next(ticks) * 0.01)
+    slot.ask("list", select={"domain": "b.example"})
+    assert len(slot.rests) >= 5 and min(slot.rests) > 0
+
+
 def test_mail_is_selected_by_its_last_reply(slot: Slot) -> None:
     assert slot.ask("list", select={"reply": "LATER"})["rows"]
     assert slot.ask("summary", select={"reply": "451 later"})["messages"] == 10
