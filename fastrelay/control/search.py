@@ -2,7 +2,8 @@
 
 Work rests after each SLICE, so mail goes on meanwhile, and ends with a cursor after BUDGET, or when an answer is full;
 the next page goes on behind it. All messages are looked at: 5 us each where the envelope tells that it is not meant,
-11 us where its state does (of a million; half of that while it fits the processor's caches). Where a domain was named only its own are, which the schedule knows.
+11 us where its state does (of a million; half of that while it fits the processor's caches). Where a domain was named
+only its own are, which the schedule knows.
 """
 
 from collections.abc import Callable, Iterator

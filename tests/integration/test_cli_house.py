@@ -96,7 +96,8 @@ def test_status_of_a_relay_that_runs(relay: RelayProcess) -> None:
     status = told(relay.command("status", "--json"))
     assert status["messages"] == 1 and len(status["workers"]) == 2 and status["master"] == relay.pid
     page = relay.command("status").stdout.decode()
-    assert page.startswith("healthy: 2 workers ready\n") and "1 messages queued" in page and "slot-000" in page and "slot-001" in page and "ready" in page
+    assert page.startswith("healthy: 2 workers ready\n")
+    assert all(word in page for word in ("1 messages queued", "slot-000", "slot-001", "ready"))
     done = relay.command("stop")
     assert done.returncode == 0 and done.stdout.startswith(b"stopped after")
     assert relay.process is not None and relay.process.wait(5) == 0
