@@ -20,7 +20,7 @@ def name_of(one: Dialogue) -> str:
 def played(one: Dialogue, chunks: list[bytes]) -> tuple[ScriptStream, FakeIntake]:
     intake = one.intake()
     stream = ScriptStream(chunks)
-    Session(desk_of(intake, **one.listener), stream, "1").run()
+    Session(desk_of(intake, buckets=one.buckets(), **one.listener), stream, "1").run()
     assert stream.closed
     assert all(draft.discarded for draft in intake.drafts[len(intake.messages) :])
     return stream, intake

@@ -54,6 +54,7 @@ def test_those_inside_tls_are_there() -> None:
 def play(one: Dialogue, listener: dict[str, Any], certificates: Certificates) -> None:
     way_of_tls = listener.get("tls", "none")
     intake, ledger = one.intake(), FakeLedger()
+    ledger.rates = one.buckets()
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     listener = dict(listener)
@@ -61,7 +62,7 @@ def play(one: Dialogue, listener: dict[str, Any], certificates: Certificates) ->
     policy = Policy(Listener(**listener), HOSTNAME, tarpit_seconds=0.0)
     shown = certificates if way_of_tls != "none" else None
     log = FakeLog()
-    logins = logins_of(log)
+    logins = logins_of(log, failed=one.buckets())
     door = Door(
         policy, [listening], intake, ledger, log, Counts(), tls=shown, logins=logins, check_helo=check_helo
     )  # fmt: skip

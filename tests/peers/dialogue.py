@@ -28,9 +28,9 @@ from typing import Any
 from fastrelay.config.quantity import in_unit
 from fastrelay.errors import MachineShort
 from fastrelay.mail.envelope import Envelope
-from tests.peers.front_desk import FakeIntake, Taken
+from tests.peers.front_desk import FakeBuckets, FakeIntake, SpentBuckets, Taken
 
-WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot")
+WORDS = ("whole", "stranger", "full", "full_at_dot", "io_error_at_dot", "spent")
 ENDS_GROUP = frozenset(b"EHLO HELO DATA NOOP VRFY EXPN QUIT STARTTLS AUTH XCLIENT TURN ETRN".split())
 OFFER = (  # walk.txt alone spells it out
     "PIPELINING", "SIZE *", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "SMTPUTF8", "LIMITS RCPTMAX=*",
@@ -105,6 +105,10 @@ class Dialogue:
         if "io_error_at_dot" in self.words:
             intake.dot = MachineShort("cannot be stored now", code=451, enhanced="4.3.0")
         return intake
+
+    def buckets(self) -> FakeBuckets:
+        """What is counted by the time: untouched, or used up by others."""
+        return SpentBuckets() if "spent" in self.words else FakeBuckets()
 
     def check_answers(self, said: bytes) -> None:
         """The server's octets are the transcript's lines, no more and no fewer."""

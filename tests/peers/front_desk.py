@@ -127,6 +127,16 @@ class FakeBuckets:
         self.full_at[key] = until
 
 
+class SpentBuckets(FakeBuckets):
+    """Every one is empty, for another 6.5 seconds."""
+
+    def spend(self, key: LimitKey, rate: Rate, now: float, amount: float = 1.0, /) -> float:
+        return 6.5
+
+    def due(self, key: LimitKey, rate: Rate, now: float, /) -> float:
+        return 6.5
+
+
 class FakeLedger:
     """Counts, and enforces, in one process. busy: so many takes are refused first, each to be asked again `later`."""
 
@@ -331,7 +341,7 @@ def desk_of(
     callers = Callers(look_up) if look_up is not None else None
     certificates = FakeCertificates() if listener.get("tls", "none") != "none" else None
     log = log or FakeLog()
-    logins = logins_of(log) if listener.get("auth", "none") != "none" else None
+    logins = logins_of(log, failed=buckets) if listener.get("auth", "none") != "none" else None
     claims = Callers(check_helo) if check_helo is not None else None
     return Desk(
         policy, intake, log, Counts(), certificates, callers, logins, claims=claims, buckets=buckets or FakeBuckets()
