@@ -12,6 +12,20 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _CARRIER_GRADE = ip_network("100.64.0.0/10")  # RFC 6598: neither private nor global
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
+_NAMED = [  # ranges that Python calls private, or knows in some releases only
+    (ip_network(network), what)
+    for what, networks in {
+        "documentation address": (  # RFC 5737, 3849, 9637
+            "192.0.2.0/24",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "2001:db8::/32",
+            "3fff::/20",
+        ),
+        "benchmarking address": ("198.18.0.0/15", "2001:2::/48"),  # RFC 2544, 5180
+    }.items()
+    for network in networks
+]
 _THIS_NETWORK = ip_network("0.0.0.0/8")  # RFC 1122 3.2.1.3
 
 
@@ -63,6 +77,9 @@ def _not_public(address: IPv4Address | IPv6Address) -> str:
         return "link-local address"
     if isinstance(address, IPv4Address) and address in _CARRIER_GRADE:
         return "private address"
+    for network, what in _NAMED:
+        if address in network:
+            return what
     if address.is_reserved:
         return "reserved address"
     return "private address" if address.is_private else ""
