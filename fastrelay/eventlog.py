@@ -15,7 +15,7 @@ Rejection, AdminBounce; ours: the other Admin..., SiteSuspended, SiteCrowded, Tr
 `event_time`, `created_time` (seconds since the epoch, sub-second), `num_attempts`, `session_id`, `source_address`,
 `tls_protocol_version`, `tls_cipher`, `delays` [before queue: from 354 to the final dot; in queue: from the dot on;
 connect, transmit] in seconds. Ours beside them: `tls_verified`, and where it is false `tls_doubt`, why; `converted`:
-"7bit" where 8-bit content went out as such.
+"7bit" where 8-bit content went out as such; `login`: the [[credentials]] row of a next hop that wants one.
 
 ConfigError when the file cannot be opened.
 """

@@ -76,6 +76,8 @@ def _domain(slots: list[Answer]) -> Iterator[str]:
     if one["dns"] is None:
         yield _fact("dns", "the name servers have not answered within a second")
     yield _fact("site", one["site"] or "not known yet")
+    if one.get("login"):
+        yield _fact("login", f'that of [[credentials]] "{one["login"]}"')
     ledger = one["ledger"]
     limits = one["limits"]
     for name in sorted(limits, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):

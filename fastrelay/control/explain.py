@@ -134,6 +134,7 @@ class Explainer:
         facts: dict[str, Any] = {
             "domain": domain,
             "site": site,
+            "login": (known.credentials if known is not None else "") or settings.login,
             "route": self._route(route, settings.port, now),
             "outcome": _outcome(found),
             "dns": _asked(walk),

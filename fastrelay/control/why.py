@@ -12,6 +12,7 @@ Facts = Mapping[str, Any]
 
 DAY = 86400.0
 _BY_NAME = ("site", "domain")  # a suspension of these is before all mail to a domain
+_LOGIN_REFUSED = ("534 ", "535 ")  # RFC 4954 6: no other command is answered so
 _COMES_BACK = 1.1  # what waits for a lane to resume comes within a tenth of the pause more (schedule/places.py)
 
 
@@ -63,10 +64,16 @@ def _on_the_way(facts: Facts, site: str, lane: Facts | None, in_lane: bool) -> s
         return f"waiting because {site} gets a rest of another {_span(rest)}: {lane['why']}{after}"
     if in_lane:
         return _in_line(facts)
-    last = f": {found['last']}" if found["last"] else ""
+    last = f": {found['last']}{_whose(facts)}" if found["last"] else ""
     if found["attempts"]:
         return f"waiting because its last attempt was put off{last}; {_next(found)}"
     return f"waiting for its time; {_next(found)}"
+
+
+def _whose(facts: Facts) -> str:
+    """Which password it was, where the next hop has refused one."""
+    refused = facts["login"] and facts["queued"]["last"].startswith(_LOGIN_REFUSED)
+    return f' (login of [[credentials]] "{facts["login"]}")' if refused else ""
 
 
 def _in_line(facts: Facts) -> str:

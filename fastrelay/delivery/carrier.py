@@ -40,7 +40,7 @@ class Carrier:
 
     connection: the one the last `deliver` used, closed or not; None when it got none. connect_seconds: what that
     delivery waited for a place and a connection; transmit_seconds: for its transactions. converted: its content went
-    out as 7-bit MIME, for a host that takes no other.
+    out as 7-bit MIME, for a host that takes no other. login: the name of the credentials it was to go out with, or "".
     """
 
     __slots__ = (
@@ -54,6 +54,7 @@ class Carrier:
         "connect_seconds",
         "connection",
         "converted",
+        "login",
         "transmit_seconds",
     )
 
@@ -67,6 +68,7 @@ class Carrier:
         self._wishing: Sequence[Recipient] = ()  # its recipients, where the sender gave DSN parameters
         self.connection: Connection | None = None
         self.converted = False
+        self.login = ""
         self.connect_seconds = 0.0
         self.transmit_seconds = 0.0
 
@@ -85,6 +87,7 @@ class Carrier:
         if not isinstance(answer, Outcome):
             return None
         self.connection = None
+        self.login = demand.credentials
         self.connect_seconds, self.transmit_seconds = self._leasing, 0.0
         return answer
 
@@ -105,6 +108,7 @@ class Carrier:
         self.transmit_seconds = 0.0
         self.connection = None
         self.converted = False
+        self.login = demand.credentials
         self._under_way = ()
         try:
             return self._attempt(demand, route, envelope, indices, parts, now)

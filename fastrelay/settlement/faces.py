@@ -79,7 +79,8 @@ class Connection(Protocol):
 
 
 class Road(Protocol):
-    """How the attempt went: the carrier that made it. connection: None when none is in hand any more."""
+    """How the attempt went: the carrier that made it. connection: None when none is in hand any more. login: the name
+    of the credentials it was to go out with, "" for none."""
 
     @property
     def connection(self) -> Any: ...
@@ -89,3 +90,5 @@ class Road(Protocol):
     def transmit_seconds(self) -> float: ...
     @property
     def converted(self) -> bool: ...
+    @property
+    def login(self) -> str: ...

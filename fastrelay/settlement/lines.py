@@ -54,6 +54,8 @@ class Lines:
         }
         if road is not None:
             connecting, transmitting = road.connect_seconds, road.transmit_seconds
+            if road.login:
+                fields["login"] = road.login
             connection = road.connection
             if connection is not None:
                 fields["source_address"] = connection.local_address

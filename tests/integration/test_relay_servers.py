@@ -205,6 +205,7 @@ def test_our_wrong_password_makes_the_mail_wait(house: House, name: str) -> None
     event = house.send("s@back.test", f"b@{domain}")
     response = event["response"]
     assert (event["type"], response["code"], response["command"]) == ("TransientFailure", 535, "AUTH"), event
+    assert event["login"] == "wrong", event
     house.refused[domain] = " ".join(filter(None, ("535", response["enhanced_code"], response["content"])))
 
 

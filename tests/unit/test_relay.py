@@ -45,6 +45,7 @@ class Hands:
         self.connection: object = None
         self.connect_seconds = self.transmit_seconds = self.progress = 0.0
         self.converted = False
+        self.login = ""
         self.rested = 0
         self.closed = False
         self.doubt: list[Outcome | None] | None = None

@@ -8,6 +8,7 @@ ONE: dict[str, Any] = {
     "slot": 1,
     "domain": "a.test",
     "site": "big",
+    "login": "hub",
     "outcome": "",
     "why": "waiting because of one thing",
     "route": {
@@ -77,6 +78,7 @@ def test_the_sentence_comes_first_and_facts_behind() -> None:
         "connect_rate = 100/60s (default), the next may begin in 1.2 s",
         "idle_timeout = 1m (default)",
         "site big until resumed: r",
+        'login      that of [[credentials]] "hub"',
         "closed to 2 for 40s",
         "451 no [2J",
     ):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fastrelay.config import Config, Delivery, Rate, Site
@@ -24,7 +25,7 @@ from fastrelay.schedule.scheduler import Scheduler
 IDS = IdentSource()
 CONFIG = Config(
     delivery=Delivery(connections=7),
-    sites=(Site("big", delivery=Delivery(connections=3)),),
+    sites=(Site("big", delivery=Delivery(connections=3)), Site("guarded", delivery=Delivery(login="of the site"))),
 )
 
 
@@ -101,6 +102,15 @@ def test_a_domain_whose_mail_is_in_line(house: House) -> None:
     assert facts["queued"]["places"] == {"ready": 3} and facts["lane"]["ready"] == 4
     assert facts["queued"]["last"] == "451 4.2.0 grey" and facts["queued"]["attempts"] == 1
     assert "may begin in 1.5 s" in facts["why"]
+
+
+def test_whose_login_it_is(house: House) -> None:
+    house.known["a.test"] = a_route("a.test")
+    assert house.explainer.domain("a.test")["login"] == ""
+    house.known["a.test"] = msgspec.structs.replace(a_route("a.test"), credentials="hub")
+    assert house.explainer.domain("a.test")["login"] == "hub"
+    house.known["a.test"] = a_route("a.test", "guarded")
+    assert house.explainer.domain("a.test")["login"] == "of the site"
 
 
 def test_where_a_limit_comes_from_goes_by_the_site(house: House) -> None:

@@ -35,6 +35,7 @@ def facts(*, window: dict[str, Any] | None = None, lane: dict[str, Any] | None =
     return {
         "domain": "a.test",
         "site": "big",
+        "login": "",
         "route": {"kind": "mx"},
         "outcome": "",
         "limits": {"connections": {"value": 10}, "connect_rate": {"value": "100/60s"}},
@@ -55,6 +56,11 @@ WAITING = {"places": {"waiting": 4}}
     ("found", "words"),
     [
         (facts(queued={"items": 0, "places": {}}), "nothing is queued for a.test here"),
+        (
+            facts(login="hub", queued={**WAITING, "last": "535 5.7.8 no"}),
+            'put off: 535 5.7.8 no (login of [[credentials]] "hub"); the next attempt',
+        ),
+        (facts(login="hub", queued=WAITING), "put off: 451 later; the next attempt"),
         (facts(queued={"places": {"held": 4}}, held="abuse"), "on hold: abuse; `fastrelay queue release`"),
         (
             facts(suspensions=[BAR], queued={"places": {"suspended": 4}}),

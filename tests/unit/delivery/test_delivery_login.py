@@ -120,6 +120,7 @@ def test_a_refused_login_is_not_tried_with_every_message() -> None:
         road.clock.mono += seconds
         (outcome,) = road.send(carrier, way)
         assert (outcome.phase, outcome.reply.code) == (Phase.AUTH, 535) and isinstance(outcome, Deferred)
+        assert carrier.login == "hub", "for the event line, though there is no connection"
     assert outcome.reply.text == "bad credentials (said 299 s ago, not asked again for 1 s)"
     assert len(road.wire.links) == 1
     other = road.way(credentials="other")

@@ -43,6 +43,7 @@ class Road:
     connect_seconds = 0.25
     transmit_seconds = 0.5
     converted = True
+    login = "hub"
 
 
 class Settings:
@@ -142,6 +143,7 @@ def test_delivered_is_recorded_told_counted_and_forgotten() -> None:
         "session_id": "S1",
         "source_address": "192.0.2.99",
         "converted": "7bit",
+        "login": "hub",
         "tls_protocol_version": "TLSv1.3",
         "tls_cipher": "TLS_AES_256_GCM_SHA384",
         "tls_verified": False,
