@@ -252,6 +252,7 @@ class Worker:
             "relay": self.relay.statistics,
             "log": self.log.statistics,
             "jury": self.jury.statistics,
+            "ledger": self._seat.ledger.statistics,
             "room": self._room,
         }
 

@@ -95,6 +95,7 @@ def test_status_of_a_relay_that_runs(relay: RelayProcess) -> None:
     until_tried(relay, 1)
     status = told(relay.command("status", "--json"))
     assert status["messages"] == 1 and len(status["workers"]) == 2 and status["master"] == relay.pid
+    assert [worker["ledger"]["forgotten"] for worker in status["workers"]] == [0, 0]
     page = relay.command("status").stdout.decode()
     assert page.startswith("healthy: 2 workers ready\n")
     assert all(word in page for word in ("1 messages queued", "slot-000", "slot-001", "ready"))
