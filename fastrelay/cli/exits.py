@@ -7,7 +7,6 @@ SUSPICIOUS: Final = 1  # `received` read everything and found something, as grep
 USAGE: Final = 64  # asked for what cannot be: read the help
 DATA: Final = 65  # what was named or handed over is not there, or was refused for good
 UNAVAILABLE: Final = 69  # no relay, no server, or not everything worked
-SOFTWARE: Final = 70  # a bug of ours
 TEMPORARY: Final = 75  # not now: the same command may work later
 CONFIG: Final = 78  # the configuration is wrong
 INTERRUPTED: Final = 130  # by Ctrl-C, as a shell tells it

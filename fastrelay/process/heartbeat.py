@@ -1,9 +1,10 @@
 """The shared page: one row per slot, written by the worker of that slot, read by everyone.
 
-A row holds: pid, state, last beat, progress, open sessions, load, and cells that name the message in hand. There is no
-lock: every field has one writer (the row's worker; the master only when that worker is dead), and a torn or stale read
-costs at most one wrong decision to accept or one late look at a heartbeat. Rows 0 to slots - 1 are the workers', the
-last row (`Page.admin`) is the admin child's. Times are monotonic seconds, the same in all processes of a machine.
+A row holds: pid, state, last beat, progress, open sessions, load, whether its worker has left it for good, and cells
+that name the message in hand. There is no lock: every field has one writer (the row's worker; the master only when that
+worker is dead), and a torn or stale read costs at most one wrong decision to accept or one late look at a heartbeat.
+Rows 0 to slots - 1 are the workers', the last row (`Page.admin`) is the admin child's. Times are monotonic seconds, the
+same in all processes of a machine.
 
 Writing a field costs 0.1 us and no system call.
 """
@@ -27,7 +28,7 @@ _STRIDE: Final = 256  # a row; several cache lines, so that neighbours do not sl
 _CELL: Final = 16
 _FIRST_CELL: Final = 64
 _NO_IDENT: Final = bytes(_CELL)
-# fields by index of their type within a row: u32, u32, f64, u64, u32, u32
+# fields by index of their type within a row: u32, u32, f64, u64, u32, u32, u32
 _PID, _STATE, _SESSIONS, _LOAD, _LEFT = 0, 1, 6, 7, 8
 _BEAT, _PROGRESS = 1, 2
 
@@ -45,9 +46,7 @@ class Cell(enum.IntEnum):
     """Which work a noted ident is in: at a crash it names the suspects."""
 
     PARSING = 0
-    READING = 1
     SENDING = 2
-    SETTLING = 3
 
 
 class Row(NamedTuple):

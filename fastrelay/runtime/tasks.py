@@ -305,13 +305,9 @@ class DescriptorWatch:
         self._watcher.close()
 
 
-def in_thread(function: Callable[..., Any], *args: object) -> Any:
-    """Run a blocking call (getaddrinfo, scrypt, a cold disk read) in the pool of native threads and wait for it."""
-    return get_hub().threadpool.apply(function, args)
-
-
 def in_thread_to_end(function: Callable[..., Any], *args: object) -> Any:
-    """`in_thread` for work on what the caller owns (a descriptor, a file): it has ended when this returns or raises.
+    """Run a blocking call (a look into the spool, a derivation) in the pool of native threads and wait for it. It may
+    work on what the caller owns (a descriptor, a file): it has ended when this returns or raises.
 
     A kill that arrives meanwhile is put off until the task waits next. (An error is carried over as a value: the pool
     would print it, and it is the caller's to judge.)

@@ -405,7 +405,7 @@ def blast(sock: socket.socket, octets: bytes) -> bytes:
             heard += came
         return heard
 
-    heard: bytes = tasks.in_thread(play)
+    heard: bytes = tasks.in_thread_to_end(play)
     return heard
 
 

@@ -117,7 +117,7 @@ def to_the_end(client: socket.socket) -> bytes:
             heard += octets
         return heard
 
-    octets: bytes = tasks.in_thread(hear)
+    octets: bytes = tasks.in_thread_to_end(hear)
     return octets
 
 
@@ -134,7 +134,7 @@ def test_lingering_lets_the_peer_read_the_last_word_though_it_still_sent(serve: 
 
     with socket.create_connection(("127.0.0.1", serve(say_and_go))) as client:
         client.settimeout(20.0)
-        tasks.in_thread(client.sendall, b"y" * count)
+        tasks.in_thread_to_end(client.sendall, b"y" * count)
         sent.set()
         assert to_the_end(client) == LAST, "and the end, not a reset"
     assert closed.wait(20.0)
