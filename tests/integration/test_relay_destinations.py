@@ -7,6 +7,7 @@ program gets through them: what the log and the counters say, that the mail come
 import contextlib
 import signal
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_a_destination_that_stalls_holds_up_only_itself(relay: Callable[..., Rel
     assert [len(peer.messages) for peer in stuck.values()] == [1] * len(stuck), "a stop doubled what was stuck"
     # the one whose dot was not answered is the one whose peer may have it
     assert {step: len(peer.offered) for step, peer in stuck.items() if len(peer.offered) != 1} == {"dot": 2}
+
+
+def test_the_peer_of_these_tests_answers_a_lone_dot() -> None:
+    """As we send it where all recipients were refused in one group with DATA."""
+    group = b"EHLO c\r\nMAIL FROM:<s@a.test>\r\nRCPT TO:<r@b.test>\r\nDATA\r\n"
+    with (
+        RudePeer("rcpt", says(b"550 5.1.1 no\r\n")) as peer,
+        socket.create_connection(("127.0.0.1", peer.port)) as sock,
+    ):
+        sock.settimeout(20.0)
+        sock.sendall(group + b".\r\n" + group[8:] + b"one\r\n.\r\nQUIT\r\n")
+        heard = b"".join(iter(lambda: sock.recv(4096), b""))
+    codes = [line[:3] for line in heard.splitlines() if line[3:4] == b" "]
+    assert codes == [b"220", b"250", b"250", b"550", b"354", b"554", b"250", b"250", b"354", b"250", b"221"]
+    assert [message.content for message in peer.offered] == [b"one\r\n"]
 
 
 def test_a_stall_ends_with_its_timeout_and_the_mail_comes_again(relay: Callable[..., RelayProcess]) -> None:

@@ -76,7 +76,11 @@ class Talk:
             elif verb == "DATA":
                 self._step("data")
                 self._step("content")
-                message = Taken(sender, tuple(recipients), self._content())
+                content = self._content()
+                if not content:  # of who was told 354 although all it had named were refused
+                    self.sock.sendall(b"554 5.5.1 no valid recipients\r\n")
+                    continue
+                message = Taken(sender, tuple(recipients), content)
                 self.peer.offered.append(message)
                 self._step("dot")
                 self.peer.messages.append(message)
@@ -100,12 +104,12 @@ class Talk:
         return line.decode().rstrip("\r")
 
     def _content(self) -> bytes:
-        pieces = bytearray(self._in)
+        """Up to the dot, which may be all there is."""
+        pieces = bytearray(b"\r\n" + self._in)
         while b"\r\n.\r\n" not in pieces[-70_000:]:
             pieces += self._more()
-        content, _, rest = bytes(pieces).rpartition(b"\r\n.\r\n")
-        self._in = rest
-        return content + b"\r\n"
+        content, _, self._in = bytes(pieces).partition(b"\r\n.\r\n")
+        return content[2:] + b"\r\n" if content else b""
 
     def _more(self) -> bytes:
         octets = self.sock.recv(65536)
