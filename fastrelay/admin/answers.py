@@ -9,14 +9,14 @@ import msgspec
 
 
 class SlotError(msgspec.Struct, frozen=True):
-    """Why a slot's part of an answer is not there."""
+    """Why a slot's part of an answer is not there: its own word, or that it is between two workers, or starting."""
 
     slot: int
     error: str
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """incomplete: slots whose mail the answer does not cover, or not wholly. errors: why, where a slot said so."""
+    """incomplete: slots whose mail the answer does not cover, or not wholly. errors: why, where that is known."""
 
     incomplete: list[int] = []
     errors: list[SlotError] = []
@@ -199,8 +199,10 @@ class Dialogue(Answer, frozen=True, kw_only=True):
 
 
 class Explained(Answer, frozen=True, kw_only=True):
-    """why: one sentence. explained: for each worker and domain what it rests on: route, outcome, dns, site, limits and
-    where each comes from, ledger, lane, suspensions, queued, why."""
+    """why: one sentence. explained: for each worker and domain what it rests on: site; login, the name of the
+    credentials there; route, with addresses that are resting; outcome, where there is none; dns; limits and where each
+    comes from; ledger, what is used of them on this machine; lane; suspensions; held, why; ending, whether the worker
+    delivers no more; queued, and how many of these have no connection yet; why."""
 
     why: str
     explained: list[dict[str, Any]]

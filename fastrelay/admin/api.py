@@ -2,7 +2,7 @@
 
 What there is to ask stands in OPERATIONS, at the end: the table that routes a request also makes the OpenAPI document
 at /api/v1/openapi.json. Every answer has `incomplete`: the slots it does not cover, or not wholly, as one that is still
-loading its mail; `errors` says why, where a slot said so. An error is {"error": text, "code": sysexits code}, with
+loading its mail; `errors` says why, where that is known. An error is {"error": text, "code": sysexits code}, with
 status 400 for what makes no sense, 404 for no such thing, 503 when nothing could be done now.
 """
 

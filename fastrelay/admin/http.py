@@ -47,7 +47,7 @@ class HttpError(Exception):
 
     @property
     def response(self) -> "Response":
-        """What is answered; code: of sysexits.h, as everywhere in the API."""
+        """What is answered; code: of sysexits.h, as everywhere in the API; 70 is a bug of ours."""
         answer = json_response({"error": self.text, "code": _CODES.get(self.status, 70)}, self.status)
         return answer._replace(field=self.field)
 

@@ -10,7 +10,7 @@ report for us; the server goes on.
 import socket
 from collections.abc import Callable
 
-from fastrelay.admin.http import MAX_HEAD, HttpError, Request, Response, json_response, parse_head, response_octets
+from fastrelay.admin.http import MAX_HEAD, HttpError, Request, Response, parse_head, response_octets
 from fastrelay.errors import MachineShort, PeerError
 from fastrelay.runtime import tasks
 from fastrelay.runtime.listener import Listener
@@ -47,8 +47,8 @@ class Server:
         try:
             if self._connections - len(self._leaving) > CONNECTIONS and not self._make_room():
                 stream.expire_in(PATIENCE)
-                busy = json_response({"error": "too many connections, try again"}, 503)
-                stream.write_parts(response_octets(busy, keep_alive=False))
+                busy = HttpError(503, "too many connections, try again")
+                stream.write_parts(response_octets(busy.response, keep_alive=False))
                 return
             left = b""
             while (rest := self._one(stream, left)) is not None:
@@ -99,10 +99,10 @@ class Server:
         except HttpError as error:
             return error.response
         except MachineShort as error:
-            return json_response({"error": error.text, "code": 75}, 503)
+            return HttpError(503, error.text).response
         except Exception as error:
             tasks.on_crash(f"admin {request.method} {request.path[:100]}", error)
-            return json_response({"error": "internal error, see the relay's log"}, 500)
+            return HttpError(500, "internal error, see the relay's log").response
 
 
 def _request(stream: Stream, octets: bytes) -> tuple[Request, bytes, bytes] | None:

@@ -17,6 +17,7 @@ from fastrelay.process.sockets import bind
 from fastrelay.runtime import tasks
 from fastrelay.runtime.listener import Listener
 from fastrelay.runtime.stream import Stream
+from tests.peers.task import run
 
 Answer = Callable[[Any], Any]
 
@@ -53,20 +54,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
     for door in one.doors:
         door.close()
     one.page.close()
-
-
-def run(body: Callable[[], Any]) -> Any:
-    """The result of `body` run as a task."""
-    over = tasks.Parking()
-
-    def task() -> None:
-        try:
-            over.wake(body())
-        except BaseException as error:
-            over.fail(error)
-
-    tasks.spawn(task)
-    return over.wait(30.0)
 
 
 def ask(place: Place, *, pages: bool = False, **request: Any) -> tuple[list[Any], list[int]]:

@@ -1,8 +1,7 @@
 """The HTTP server of the admin child, in this process: who makes room, and what stands in the head of a refusal."""
 
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +9,7 @@ from fastrelay.admin import server
 from fastrelay.admin.http import HttpError, Request, Response
 from fastrelay.admin.server import Server
 from fastrelay.runtime import stream, tasks
+from tests.peers.task import run
 
 ASK = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -28,6 +28,8 @@ class House:
             self.gate.wait(20.0)
         if request.path == "/no":
             raise HttpError(405, "not so", "Allow: GET")
+        if request.path == "/bug":
+            raise ZeroDivisionError
         return Response(200, b"x")
 
     def dial(self) -> stream.Stream:
@@ -47,20 +49,6 @@ def house() -> Iterator[House]:
     yield one
     one.gate.set()
     one.server.close()
-
-
-def run(body: Callable[[], Any]) -> Any:
-    """The result of `body` run as a task."""
-    over = tasks.Parking()
-
-    def task() -> None:
-        try:
-            over.wake(body())
-        except BaseException as error:
-            over.fail(error)
-
-    tasks.spawn(task)
-    return over.wait(30.0)
 
 
 def test_who_is_waited_for_longest_makes_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +78,8 @@ def test_who_is_being_answered_does_not(house: House, monkeypatch: pytest.Monkey
         while house.server.busy < 4:
             tasks.sleep(0.001)
         refused = house.ask(b"one")
-        assert refused.startswith(b"HTTP/1.1 503 ") and b"too many connections" in refused
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert refused.endswith(b'\r\n\r\n{"code":75,"error":"too many connections, try again"}\n')
         house.gate.set()
         assert all(one.read().startswith(b"HTTP/1.1 200 ") for one in asked)
 
@@ -102,3 +91,11 @@ def test_a_refusal_is_json_with_its_field(house: House) -> None:
     head, _, rest = refused.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 405 ") and b"\r\nAllow: GET\r\n" in head + b"\r\n"
     assert rest == b'{"code":64,"error":"not so"}\n'
+
+
+def test_a_bug_of_ours_is_told_as_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes: list[str] = []
+    monkeypatch.setattr(tasks, "on_crash", lambda name, error: crashes.append(name))
+    told = run(lambda: house.ask(b"bug"))
+    assert told.startswith(b"HTTP/1.1 500 ") and crashes == ["admin GET /bug"]
+    assert told.endswith(b"\r\n\r\n" + b"""{"code":70,"error":"internal error, see the relay's log"}\n""")

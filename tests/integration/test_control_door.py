@@ -2,7 +2,6 @@
 
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,8 @@ import pytest
 from fastrelay.control import Door
 from fastrelay.control.door import CONNECTIONS
 from fastrelay.errors import MisuseError, PeerClosed, PeerError
-from fastrelay.runtime import messages, stream, tasks
-
-
-def run(body: Callable[[], None]) -> None:
-    """Run `body` as a task and let its error out."""
-    place = tasks.Parking()
-
-    def task() -> None:
-        try:
-            body()
-        except BaseException as error:
-            place.fail(error)
-        else:
-            place.wake()
-
-    tasks.spawn(task)
-    place.wait(20.0)
+from fastrelay.runtime import messages, stream
+from tests.peers.task import run
 
 
 def dial(path: Path) -> tuple[stream.Stream, messages.Reader]:
