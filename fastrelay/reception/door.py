@@ -266,22 +266,10 @@ class Door:
             if not answer:
                 self._turn_away(stream, getattr(answer, "key", wanted[-1][0]))
                 return
-            session = None
             try:
-                if desk.rates is not None and not self._may_begin(desk.rates, stream):
-                    return
-                desk.counts.sessions += 1
-                self._serial += 1
-                ident = f"{self._prefix}-{self._serial:x}"
-                tap = self.tap
-                session = Session(desk, stream if tap is None or not tap.wanted else tap.inbound(stream, ident), ident)
-                self._here.add(session)
-                if self._stand is _Stand.CLOSING:
-                    session.leave()
-                session.run()
+                if desk.rates is None or self._may_begin(desk.rates, stream):
+                    self._converse(stream)
             finally:
-                if session is not None:
-                    self._here.discard(session)
                 self._ledger.give([key for key, _ in wanted])
         finally:
             stream.close()
@@ -290,6 +278,22 @@ class Door:
             self._weigh(-1)
             if not self.sessions:
                 self._empty.set()
+
+    def _converse(self, stream: Stream) -> None:
+        """The session, from the greeting to the end."""
+        desk = self._desk
+        desk.counts.sessions += 1
+        self._serial += 1
+        ident = f"{self._prefix}-{self._serial:x}"
+        tap = self.tap
+        session = Session(desk, stream if tap is None or not tap.wanted else tap.inbound(stream, ident), ident)
+        self._here.add(session)
+        try:
+            if self._stand is _Stand.CLOSING:
+                session.leave()
+            session.run()
+        finally:
+            self._here.discard(session)
 
     def _introduced(self, stream: Stream) -> bool:
         """The proxy says who the client is; that is the stream's peer from here on. False: told in the log, and there

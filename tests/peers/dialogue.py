@@ -186,7 +186,7 @@ def parse(text: str, name: str = "") -> Dialogue:
                     alias, _, members = value.partition(":")
                     listener["aliases"] = (*listener.get("aliases", ()), (alias, tuple(members.split(","))))
                 elif equals:
-                    listener[key] = int(value) if value.isdigit() else value
+                    listener[key] = True if value == "true" else int(value) if value.isdigit() else value
                 elif word in WORDS:
                     words.add(word)
                 else:
