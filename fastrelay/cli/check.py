@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from fastrelay.admin.token import Token
+from fastrelay.cli.columns import counted
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.config import Config, authorities, load
 from fastrelay.delivery.accounts import accounts
@@ -45,8 +46,8 @@ def check(file: str | None, as_json: bool) -> None:
     for warning in warnings:
         print(f"warning: {warning}")
     listeners = ", ".join(listener.address for listener in config.listeners)
-    count = workers(config.server.workers)
-    print(f"ok: {config.source}: {count} worker{'s'[: count != 1]} on {listeners}; spool {config.spool.path}")
+    count = counted(workers(config.server.workers), "worker")
+    print(f"ok: {config.source}: {count} on {listeners}; spool {config.spool.path}")
 
 
 def without_secrets(config: Config) -> Config:

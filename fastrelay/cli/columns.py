@@ -67,6 +67,11 @@ def size(octets: float) -> str:
     return f"{octets:.0f}{unit}" if unit == "B" else f"{octets:.1f}{unit}"
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 message", "2,000 messages"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def moment(wall: float) -> str:
     """A time of day with its date, local."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))

@@ -16,6 +16,7 @@ import msgspec
 
 from fastrelay.cli import exits, queue_pages
 from fastrelay.cli.api import Api
+from fastrelay.cli.columns import counted
 from fastrelay.cli.options import AS_JSON, CONFIG_FILE
 from fastrelay.cli.queue_rows import Rows
 from fastrelay.cli.selectors import select, selecting, to_query
@@ -235,14 +236,14 @@ def _change(
     chosen, source = select(**words), opened(file)
     if ask and chosen and "id" not in chosen and has_terminal():
         sums = source.summary(chosen)
-        count = f"{sums['messages']:,} message{'' if sums['messages'] == 1 else 's'}"
-        if not click.confirm(f"{verb} {count}, {sums['recipients']:,} recipients?", err=True):
+        messages, recipients = counted(sums["messages"], "message"), counted(sums["recipients"], "recipient")
+        if not click.confirm(f"{verb} {messages}, {recipients}?", err=True):
             print("nothing was changed", file=sys.stderr)
             return exits.INTERRUPTED
     told = source.change(verb, chosen, {"reason": reason, "who": user(), **(more or {})})
     changed, busy = told["changed"], told["busy"]
     aside = "; what is on hold or suspended stays so" if verb == "retry" and not changed else ""
-    code = shown(told, as_json, lambda told: [f"{changed:,} message{'' if changed == 1 else 's'} {done}{aside}"])
+    code = shown(told, as_json, lambda told: [f"{counted(changed, 'message')} {done}{aside}"])
     if busy:
         print(f"{busy:,} left alone: being delivered this moment; ask again if they are still there", file=sys.stderr)
         return exits.TEMPORARY

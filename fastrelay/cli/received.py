@@ -110,10 +110,9 @@ def _opened(name: str) -> BinaryIO:
 def drawn(name: str, trail: Trail, left_out: int = 0) -> list[str]:
     """The verdict, the table, and below each hop what was found there. left_out: older hops not looked at."""
     word = "suspicious" if trail.suspicious else "consistent"
-    count = len(trail.hops)
-    older = f" ({left_out} older one{'s' if left_out > 1 else ''} left out)" if left_out else ""
+    older = f" ({columns.counted(left_out, 'older one')} left out)" if left_out else ""
     title = (
-        f"{columns.clean(name)}: {word}, score {trail.score:g}; {count} hop{'s' if count > 1 else ''}{older}, "
+        f"{columns.clean(name)}: {word}, score {trail.score:g}; {columns.counted(len(trail.hops), 'hop')}{older}, "
         f"last trustworthy: {trail.last_trusted}"
     )
     before: float | None = None

@@ -39,7 +39,7 @@ def page(told: dict[str, Any]) -> list[str]:
     out += [
         f"fastrelay {told.get('version', '?')} on {columns.clean(str(told.get('hostname', '?')))}, "
         f"master {told.get('master', '?')}, configuration {columns.clean(str(told.get('config', '?')))}",
-        f"{told.get('messages', 0):,} messages queued, {sessions:,} client sessions"
+        f"{columns.counted(told.get('messages', 0), 'message')} queued, {columns.counted(sessions, 'client session')}"
         + (f", metrics on http://{told['admin']}/metrics" if told.get("admin") else ""),
         "",
     ]
@@ -83,7 +83,7 @@ def _verdict(told: dict[str, Any], workers: list[dict[str, Any]]) -> str:
     aside = f"; {suspended:,} suspended, see fastrelay suspend" if suspended else ""
     if wrong:
         return columns.clean(f"trouble: {'; '.join(wrong)}{aside}")
-    ready = f"healthy: {states['ready']} worker{'' if states['ready'] == 1 else 's'} ready"
+    ready = f"healthy: {columns.counted(states['ready'], 'worker')} ready"
     others = "".join(f", {count} {state}" for state, count in sorted(states.items()) if state != "ready")
     return f"{ready}{others}{aside}"
 

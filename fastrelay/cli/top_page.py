@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastrelay.cli.columns import clean, span
+from fastrelay.cli.columns import clean, counted, span
 
 COUNTED = ("received", "delivered", "deferred", "bounced", "sessions")  # in the order of a message's life
 WIDE = 110  # columns of a page that is printed into a pipe
@@ -64,7 +64,7 @@ def _shares(workers: int, sites: int, room: int) -> tuple[int, int]:
 
 
 def _more(count: int, what: str) -> list[Text]:
-    return [Text(f"and {count:,} more {what}{'s'[: count != 1]}", style="dim")] if count > 0 else []
+    return [Text(f"and {counted(count, f'more {what}')}", style="dim")] if count > 0 else []
 
 
 def _head(told: Answer, width: int, note: str) -> Text:

@@ -98,7 +98,7 @@ def test_status_of_a_relay_that_runs(relay: RelayProcess) -> None:
     assert [worker["ledger"]["forgotten"] for worker in status["workers"]] == [0, 0]
     page = relay.command("status").stdout.decode()
     assert page.startswith("healthy: 2 workers ready\n")
-    assert all(word in page for word in ("1 messages queued", "slot-000", "slot-001", "ready"))
+    assert all(word in page for word in ("1 message queued", "slot-000", "slot-001", "ready"))
     done = relay.command("stop")
     assert done.returncode == 0 and done.stdout.startswith(b"stopped after")
     assert relay.process is not None and relay.process.wait(5) == 0

@@ -45,3 +45,7 @@ def test_span(seconds: float, text: str) -> None:
 )
 def test_size(octets: int, text: str) -> None:
     assert columns.size(octets) == text
+
+
+def test_one_of_a_kind_and_many() -> None:
+    assert [columns.counted(n, "message") for n in (0, 1, 2000)] == ["0 messages", "1 message", "2,000 messages"]
