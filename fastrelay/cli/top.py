@@ -6,7 +6,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,18 +68,18 @@ def _asked(api: Api, before: Answer) -> tuple[Answer, str]:
     try:
         return api.get("top") or before, ""
     except (PeerError, MachineShort) as error:
-        since = time.strftime("%H:%M:%S")
-        return before, f"no answer at {since}, this is what it said before: {error}"
+        at = time.strftime("%H:%M:%S")
+        return before, f"no answer at {at}, this is what it said before: {error}"
 
 
 @contextmanager
-def one_key() -> Iterator[Any]:
+def one_key() -> Iterator[Callable[[float], object]]:
     """Inside, `ended(seconds)` waits so long for a q, which nobody has to follow by Enter. The terminal is put back."""
     try:
         descriptor = sys.stdin.fileno()
         kept = termios.tcgetattr(descriptor)
     except (OSError, ValueError, termios.error):  # no terminal to type on
-        yield lambda seconds: time.sleep(seconds)
+        yield time.sleep
         return
 
     def ended(seconds: float) -> bool:

@@ -144,8 +144,8 @@ class Explainer:
             "suspensions": self._bars(domain, site, ident, census, now),
             "queued": self._queued(domain, census, ident, site, now),
             "ending": self._ending(),
+            "held": self._held(census),
         }
-        facts["held"] = self._held(census)
         facts["why"] = why.sentence(facts)
         return facts
 

@@ -37,7 +37,7 @@ def _held_back(facts: Facts, count: int) -> str:
     places = found["places"]
     held, stopped = places.get("held", 0), places.get("suspended", 0)
     if held >= count:
-        why = f": {facts['held']}" if facts.get("held") else ""
+        why = f": {facts['held']}" if facts["held"] else ""
         return f"waiting because it is on hold{why}; `fastrelay queue release` ends that{_expiry(found, DAY)}"
     for bar in facts["suspensions"]:
         if bar["kind"] in _BY_NAME or stopped + held >= count or count == 1:
@@ -52,7 +52,7 @@ def _held_back(facts: Facts, count: int) -> str:
 def _on_the_way(facts: Facts, site: str, lane: Facts | None, in_lane: bool) -> str:
     """What no operator has stopped. in_lane: some of it is due, and knows its site."""
     found = facts["queued"]
-    if facts.get("ending"):
+    if facts["ending"]:
         return "waiting because this worker is ending; whoever takes its mail over goes on with it"
     if found["places"].get("routing"):
         return "waiting because the name servers have not answered where its mail goes"

@@ -42,6 +42,8 @@ def facts(*, window: dict[str, Any] | None = None, lane: dict[str, Any] | None =
         "ledger": {"connections": 3, "rate_seconds": 0.0},
         "lane": {**LANE, **(lane or {}), "window": {**LANE["window"], **(window or {})}},  # type: ignore[dict-item]
         "suspensions": [],
+        "held": "",
+        "ending": False,
         "queued": queued,
         **more,
     }
