@@ -7,6 +7,7 @@ import pytest
 from fastrelay.config import Listener, Rate
 from fastrelay.mail.reply import Reply
 from fastrelay.metrics import Counts
+from fastrelay.reception import allowance as allowance_module
 from fastrelay.reception import bulletin as bulletin_module
 from fastrelay.reception.allowance import Allowance, Rates
 from fastrelay.reception.bulletin import EVERY, Bulletin
@@ -111,11 +112,15 @@ def test_recipients_beyond_a_whole_bucket_go_when_it_is_full() -> None:
     assert wait_of(one.recipients(500)) == 3600
 
 
-def test_a_lock_that_is_held_is_waited_for_and_not_for_ever() -> None:
+@pytest.mark.interpreted
+def test_a_lock_that_is_held_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowance_module, "_BUSY", 0.0)
     here = Desk(message_rate_per_client=TWO)
     one = here.allowance()
     here.buckets.busy = 2
     assert one.message("") is None and here.buckets.busy == 0 and not here.counts.throttled
+    here.buckets.busy = 10_000
+    assert wait_of(one.message("")) == 1 and here.buckets.busy > 9_000
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
