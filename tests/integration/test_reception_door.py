@@ -584,7 +584,7 @@ SERVER = """
     import os, resource, socket, sys
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(int(sys.argv[1]), hard), hard))
-    from fastrelay.config import Listener, Rate
+    from fastrelay.config import Listener
     from fastrelay.metrics import Counts
     from fastrelay.reception.door import Door
     from fastrelay.reception.policy import Policy
