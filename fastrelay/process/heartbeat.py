@@ -43,7 +43,8 @@ class State(enum.IntEnum):
 
 
 class Cell(enum.IntEnum):
-    """Which work a noted ident is in: at a crash it names the suspects."""
+    """Which work a noted ident is in: at a crash it names the suspects. Values are places in a row, and an upgrade
+    inherits the page."""
 
     PARSING = 0
     SENDING = 2

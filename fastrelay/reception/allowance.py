@@ -72,15 +72,10 @@ class Rates:
 
     def allowance(self, client: str) -> "Allowance | None":
         """That of a session; None where nothing in it is counted."""
-        listener = self._policy.listener
-        if self._policy.unlimited(client) or not (
-            listener.tls_rate_per_client
-            or listener.message_rate_per_client
-            or listener.recipient_rate_per_client
-            or listener.message_rate_per_account
-        ):
+        policy = self._policy
+        if not policy.has_session_rates or policy.unlimited(client):
             return None
-        return Allowance(self, self._policy, network_of(client))
+        return Allowance(self, policy, network_of(client))
 
     def spend(self, key: LimitKey, rate: Rate, amount: int = 1) -> float:
         """0.0, or the seconds until it may be. May wait where a lock is held."""

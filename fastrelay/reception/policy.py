@@ -159,10 +159,14 @@ class Policy:
     @property
     def has_rates(self) -> bool:
         """Anything that clients begin here is counted by the time."""
+        return self.has_session_rates or self.listener.connection_rate_per_client is not None
+
+    @property
+    def has_session_rates(self) -> bool:
+        """Anything that they begin inside a session is."""
         one = self.listener
         return bool(
-            one.connection_rate_per_client
-            or one.tls_rate_per_client
+            one.tls_rate_per_client
             or one.message_rate_per_client
             or one.recipient_rate_per_client
             or one.message_rate_per_account
