@@ -133,6 +133,15 @@ def test_a_refused_login_is_not_tried_with_every_message() -> None:
     carrier.close()
 
 
+def test_whose_login_was_refused_is_known_before_a_body_is_read() -> None:
+    road = ShortRoad(ACCOUNTS)
+    road.wire.hosts["192.0.2.1"] = [host_with("AUTH PLAIN", auth=NO)]
+    carrier, way = road.carrier(), road.way(credentials="hub")
+    refused = carrier.ready(way.demand, way.route, road.clock.now())
+    assert refused is not None and refused.reply.code == 535
+    assert carrier.login == "hub" and carrier.connection is None
+
+
 def test_a_refusal_by_every_host_is_no_bounce_either() -> None:
     road = ShortRoad(ACCOUNTS)
     for n in (1, 2):
