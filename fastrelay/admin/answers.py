@@ -30,7 +30,9 @@ class Error(msgspec.Struct, frozen=True):
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """One worker: what the shared page says of it, and what it says of its rooms (one object for each)."""
+    """One worker: what the shared page says of it, and what it says of its rooms, an object for each: spool, schedule,
+    routing, delivery, relay, log, jury, ledger; room.refused: why new mail is refused, "" where it is taken. loading:
+    there, and true, while it does not know all its mail yet."""
 
     slot: int
     state: str

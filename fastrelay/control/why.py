@@ -61,19 +61,19 @@ def _on_the_way(facts: Facts, site: str, lane: Facts | None, in_lane: bool) -> s
     rest = lane["suspended_seconds"] if lane is not None else 0.0
     if lane is not None and rest and (in_lane or (found["next_seconds"] or 0.0) <= rest * _COMES_BACK + 2.0):
         after = f"; {_next(found)}" if found["places"].get("waiting") else ""
-        return f"waiting because {site} gets a rest of another {_span(rest)}: {lane['why']}{after}"
+        return f"waiting because {site} gets a rest of another {_span(rest)}: {_with_login(facts, lane['why'])}{after}"
     if in_lane:
         return _in_line(facts)
-    last = f": {found['last']}{_whose(facts)}" if found["last"] else ""
+    last = f": {_with_login(facts, found['last'])}" if found["last"] else ""
     if found["attempts"]:
         return f"waiting because its last attempt was put off{last}; {_next(found)}"
     return f"waiting for its time; {_next(found)}"
 
 
-def _whose(facts: Facts) -> str:
-    """Which password it was, where the next hop has refused one."""
-    refused = facts["login"] and facts["queued"]["last"].startswith(_LOGIN_REFUSED)
-    return f' (login of [[credentials]] "{facts["login"]}")' if refused else ""
+def _with_login(facts: Facts, said: str) -> str:
+    """A reply, or why a site rests, which ends in one; and whose password it was, where one was refused."""
+    refused = facts["login"] and said.rpartition("last: ")[2].startswith(_LOGIN_REFUSED)
+    return f'{said} (login of [[credentials]] "{facts["login"]}")' if refused else said
 
 
 def _in_line(facts: Facts) -> str:

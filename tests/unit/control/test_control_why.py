@@ -63,6 +63,10 @@ WAITING = {"places": {"waiting": 4}}
             'put off: 535 5.7.8 no (login of [[credentials]] "hub"); the next attempt',
         ),
         (facts(login="hub", queued=WAITING), "put off: 451 later; the next attempt"),
+        (
+            facts(login="hub", lane={"suspended_seconds": 40.0, "why": "it fails every time; last: 535 5.7.8 no"}),
+            'it fails every time; last: 535 5.7.8 no (login of [[credentials]] "hub")',
+        ),
         (facts(queued={"places": {"held": 4}}, held="abuse"), "on hold: abuse; `fastrelay queue release`"),
         (
             facts(suspensions=[BAR], queued={"places": {"suspended": 4}}),
