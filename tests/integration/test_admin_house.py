@@ -137,6 +137,8 @@ def test_verbs_change_mail_in_every_slot(house: Callable[..., House]) -> None:
     assert len(one.ask("/api/v1/queue?held=true")[1]["rows"]) == 9
     status, shown = one.ask(f"/api/v1/queue/{ids(11)[0]}")
     assert status == 200 and shown["slot"] == 1 and shown["held"] == "" and len(shown["recipients"]) == 2
+    assert order("retry", {"domain": "both.example"})[1]["changed"] == 1, "what is on hold stays so"
+    assert order("release", {"all": True})[1]["changed"] == 9
     assert order("retry", {"domain": "both.example"})[1]["changed"] == 10
     assert order("remove", {"domain": "slot0.example"})[1]["changed"] == 5
     assert one.ask("/api/v1/queue/summary")[1]["recipients"] == 15
