@@ -254,7 +254,8 @@ def test_what_the_operator_reads_of_a_refused_login(house: House) -> None:
         pytest.skip("none of the servers is there")
     domain, words = next(iter(house.refused.items()))
     read = house.relay.command("explain", domain).stdout.decode()
-    assert read.startswith(f"{domain}: waiting because its last attempt was put off: {words}; "), read
+    refused = f'{domain}: waiting because its last attempt was put off: {words} (login of [[credentials]] "wrong"); '
+    assert read.startswith(refused), read
     listed = house.relay.command("queue", "list").stdout.decode()
     for domain, words in house.refused.items():
         assert re.search(rf" b@{re.escape(domain)} .*  {re.escape(words[:40])}", listed), listed
