@@ -11,7 +11,7 @@ Promises
 - Bounded: runners as schedule/runners.py says.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from fastrelay.config import Delivery
@@ -27,6 +27,7 @@ from fastrelay.runtime import clock, tasks
 from fastrelay.schedule.item import Item, Place
 from fastrelay.schedule.runners import Runners
 from fastrelay.schedule.scheduler import Scheduler
+from fastrelay.schedule.singly import Singly
 from fastrelay.settlement.plan import was_held_back
 from fastrelay.settlement.settle import Settle
 
@@ -54,6 +55,14 @@ class Store(Protocol):
     def read(self, ident: bytes, /) -> Any: ...  # a Message
     def returned(self, message: Any, /) -> None: ...
     def release_body(self, ident: bytes, /) -> None: ...
+
+
+class InHand(Protocol):
+    """What a worker has in hand, for others to read (process/inhand.py)."""
+
+    def begin(self, ident: bytes, /) -> int: ...
+    def end(self, cell: int, ident: bytes, /) -> None: ...
+    def alone(self, ident: bytes, /) -> None: ...
 
 
 class Carrier(Protocol):
@@ -85,7 +94,8 @@ class Carrier(Protocol):
 class Relay:
     """One per worker; it and its errands answer the scheduler's questions. make_carrier: a new runner's hands.
 
-    note(ident): that message goes to a peer now, b"" when it has; whoever finds a worker crashed will want to know.
+    in_hand: names what goes to a peer now, for whoever finds the worker crashed. wary: idents that were in hand when
+    one did; they are tried one at a time.
     """
 
     def __init__(
@@ -97,10 +107,11 @@ class Relay:
         settle: Settle,
         settings_of: Callable[[str], Delivery],
         *,
-        note: Callable[[bytes], object] = lambda ident: None,
+        in_hand: InHand,
+        wary: Collection[bytes] = (),
         now: Callable[[], float] = clock.now,
     ) -> None:
-        self._note = note
+        self._in_hand = in_hand
         self._store = store
         self._scheduler = scheduler
         self._router = router
@@ -108,9 +119,8 @@ class Relay:
         self._settings_of = settings_of
         self._now = now
         self._sending: set[Carrier] = set()  # in the hands of these an item is being delivered or settled
-        self.runners = Runners(
-            scheduler.next, self.attempt, make_carrier, self._sending.__contains__, settings_of, now=now
-        )
+        attempt = Singly(wary, self.attempt, self._interrupted, in_hand.alone).attempt if wary else self.attempt
+        self.runners = Runners(scheduler.next, attempt, make_carrier, self._sending.__contains__, settings_of, now=now)
         self._demands: dict[str, tuple[Route, Demand]] = {}
         self._renewed = False
         self._draining = False
@@ -128,6 +138,7 @@ class Relay:
     def attempt(self, carrier: Carrier, item: Item) -> float:
         """Deliver and settle an item in hand. May wait. Returns seconds to rest when a limit held it back, else 0."""
         road: Carrier | None = carrier
+        cell = -1
         try:
             outcomes: Sequence[Outcome]
             found = self._prepare(carrier, item)
@@ -144,7 +155,7 @@ class Relay:
                         self._settle.give_back(item, 0.0, attempted=False)
                         return 0.0
                     self._sending.add(carrier)
-                    self._note(item.ident)
+                    cell = self._in_hand.begin(item.ident)
                     now = self._now()
                     outcomes = carrier.deliver(demand, route, message.envelope, item.indices, message.parts, now)
                 finally:
@@ -159,6 +170,8 @@ class Relay:
             words = Reply(short.code, short.enhanced, (short.text,))
             outcomes = self._cut_short(carrier, item, Deferred(words, Phase.QUEUE, Scope.SITE, retry_after=SHORT_REST))
         except tasks.TaskExit:
+            if cell >= 0:
+                self._in_hand.end(cell, item.ident)
             self._interrupted(carrier, item)
             self._sending.discard(carrier)
             raise
@@ -166,7 +179,8 @@ class Relay:
             tasks.on_crash("Relay.attempt", error)
             outcomes = [Deferred(_BUG, Phase.QUEUE, Scope.MESSAGE)] * len(item.indices)
         try:
-            self._note(b"")
+            if cell >= 0:
+                self._in_hand.end(cell, item.ident)
             guarded(self._settle, item, self._settle.settle, item, outcomes, road)
             self._release_body(item.ident)
         finally:

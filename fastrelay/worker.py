@@ -43,7 +43,7 @@ from fastrelay.jury import Jury
 from fastrelay.mail.ident import IdentSource, born
 from fastrelay.mail.route import LimitKey, Route
 from fastrelay.process import orders
-from fastrelay.process.heartbeat import Cell
+from fastrelay.process.inhand import InHand
 from fastrelay.process.seat import Seat
 from fastrelay.process.spawn import EXIT_OK, EXIT_TEMPORARY
 from fastrelay.process.suspensions import Suspensions
@@ -166,7 +166,8 @@ class Worker:
             lambda: Carrier(self.pool),
             settle,
             settings_of,
-            note=lambda ident: seat.page.note(Cell.SENDING, ident),
+            in_hand=InHand(seat.page),
+            wary=seat.wary,
         )
         users = Users(users_path(config), config.auth.iterations, self.log.say)
         self.logins = Logins(users, self.log.say, seat.ledger.failed, seat.ledger.known)

@@ -18,16 +18,18 @@ from typing import Final, NamedTuple
 from fastrelay.errors import MisuseError
 from fastrelay.process.balance import SLACK, may_accept
 
-VERSION: Final = 1
-CELLS: Final = 8  # messages in hand a worker may name at once; see Cell
+VERSION: Final = 2
+CELLS: Final = 64  # messages in hand a worker may name at once; see inhand.py
+ALONE: Final = 0  # the cell of one that is tried with no other like it
 FRESH: Final = 5.0  # seconds: five missed beats, and the worker no longer counts for balance
 _MAGIC: Final = b"FRELPAGE"
 _HEADER: Final = struct.Struct("<8sIIQ")  # magic, version, slots, worker restarts
 _RESTARTS: Final = 2  # where the header's restarts stand among 8-octet words
-_STRIDE: Final = 256  # a row; several cache lines, so that neighbours do not slow one another
 _CELL: Final = 16
 _FIRST_CELL: Final = 64
+_STRIDE: Final = _FIRST_CELL + CELLS * _CELL  # a row; whole cache lines, so that neighbours do not slow one another
 _NO_IDENT: Final = bytes(_CELL)
+_NO_CELLS: Final = bytes(CELLS * _CELL)
 # fields by index of their type within a row: u32, u32, f64, u64, u32, u32, u32
 _PID, _STATE, _SESSIONS, _LOAD, _LEFT = 0, 1, 6, 7, 8
 _BEAT, _PROGRESS = 1, 2
@@ -42,14 +44,6 @@ class State(enum.IntEnum):
     DRAINING = 3
 
 
-class Cell(enum.IntEnum):
-    """Which work a noted ident is in: at a crash it names the suspects. Values are places in a row, and an upgrade
-    inherits the page."""
-
-    PARSING = 0
-    SENDING = 2
-
-
 class Row(NamedTuple):
     """One row as read at one moment."""
 
@@ -61,6 +55,7 @@ class Row(NamedTuple):
     sessions: int
     load: int
     idents: tuple[bytes, ...]  # the messages in hand, 16 octets each
+    alone: bytes = b""  # the one of them in the cell ALONE; b"" for none
 
 
 class Page:
@@ -128,8 +123,8 @@ class Page:
         """Accepts nothing any more and finishes what it has."""
         self._u32[self._base // 4 + _STATE] = State.DRAINING
 
-    def note(self, cell: Cell, ident: bytes) -> None:
-        """The message now in hand (16 octets), or b"" when done with it."""
+    def note(self, cell: int, ident: bytes) -> None:
+        """A message now in hand (16 octets), or b"" when done with it."""
         start = self._base + _FIRST_CELL + cell * _CELL
         self._memory[start : start + _CELL] = ident or _NO_IDENT
 
@@ -155,7 +150,8 @@ class Page:
         """What the worker of `slot` says of itself; all zero when there is none."""
         base = _start(slot)
         word, long = base // 4, base // 8
-        cells = range(base + _FIRST_CELL, base + _FIRST_CELL + CELLS * _CELL, _CELL)
+        octets = self._memory[base + _FIRST_CELL : base + _STRIDE]
+        cells = [octets[at : at + _CELL] for at in range(0, len(octets), _CELL)] if octets != _NO_CELLS else []
         return Row(
             slot,
             self._u32[word + _PID],
@@ -164,7 +160,8 @@ class Page:
             self._u64[long + _PROGRESS],
             self._u32[word + _SESSIONS],
             self._u32[word + _LOAD],
-            tuple(ident for at in cells if (ident := self._memory[at : at + _CELL]) != _NO_IDENT),
+            tuple(ident for ident in cells if ident != _NO_IDENT),
+            cells[ALONE] if cells and cells[ALONE] != _NO_IDENT else b"",
         )
 
     def rows(self) -> list[Row]:

@@ -174,8 +174,9 @@ class Master:
         pause = post.vacated(now)
         if post.kind is Kind.WORKER:
             self._staff.page.count_restart()
-            for ident in self._crashes.note(row.idents if row is not None and code else ()):
-                announce(f"message {ident.hex()} was in hand at three crashes: it will be held")
+            if row is not None and code:
+                for ident in self._crashes.note(row.idents, row.alone):
+                    announce(f"message {ident.hex()} was in hand at three crashes: it will be held")
             if not self._ever_ready:
                 post.not_before = math.inf  # until a sibling shows that it can work at all
                 self._exit = self._exit or (code if code > 0 else EXIT_SOFTWARE)
@@ -251,7 +252,7 @@ class Master:
         for post in self._staff.posts:
             if post.child is None and post.not_before <= now:
                 try:
-                    self._staff.start(post, now, self._crashes.suspects)
+                    self._staff.start(post, now, self._crashes.suspects, self._crashes.wary)
                 except OSError as error:
                     announce(f"cannot start {post.name}: {error.strerror}; trying again in {post.vacated(now):g} s")
 

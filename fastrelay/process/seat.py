@@ -21,8 +21,9 @@ class Seat:
 
     number: the post, a hint only; a worker's identity is the slot it claims. listeners: configuration and socket of
     each (none for the admin child). life_fd: readable (end of file) when the master is gone: stop within 5 s. control:
-    our end of a SOCK_SEQPACKET pair to the master. suspects: idents that crashed workers before; hold them. api, http:
-    the admin child's sockets (runtime_dir/admin.sock; the address of [admin], None while it cannot be had).
+    our end of a SOCK_SEQPACKET pair to the master. suspects: idents that crashed workers before; hold them. wary: those
+    in hand at crashes; try them one at a time. api, http: the admin child's sockets (runtime_dir/admin.sock; the
+    address of [admin], None while it cannot be had).
     """
 
     config: Config
@@ -33,6 +34,7 @@ class Seat:
     life_fd: int
     control: socket.socket
     suspects: tuple[bytes, ...] = ()
+    wary: tuple[bytes, ...] = ()
     api: socket.socket | None = None
     http: socket.socket | None = None
 

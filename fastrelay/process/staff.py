@@ -142,12 +142,13 @@ class Staff:
         """Every child that is not reaped."""
         return [post.child for post in self.posts if post.child is not None]
 
-    def start(self, post: Post, now: float, suspects: tuple[bytes, ...]) -> None:
+    def start(self, post: Post, now: float, suspects: tuple[bytes, ...], wary: tuple[bytes, ...]) -> None:
         """Fork a child into `post`. OSError when the machine cannot."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         is_worker = post.kind is Kind.WORKER
         listeners = list(zip(self.config.listeners, self.listeners, strict=True)) if is_worker else []
         seat = Seat(self.config, post.number, listeners, self.page, self.ledger, self._life, theirs, suspects)
+        seat.wary = wary
         admin = self.admin_sockets
         if admin is not None and not is_worker:
             seat.api, seat.http = admin.api, admin.http

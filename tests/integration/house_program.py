@@ -25,7 +25,6 @@ from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.state import State, untouched
 from fastrelay.process.announce import announce
 from fastrelay.process.balance import LOOK_AGAIN
-from fastrelay.process.heartbeat import Cell
 from fastrelay.process.master import Master
 from fastrelay.process.premises import Premises
 from fastrelay.process.seat import Seat
@@ -260,7 +259,7 @@ def poisoned(seat: Seat) -> int:
     ident = bytes(range(16))
     if ident not in seat.suspects:
         seat.ready()
-        seat.page.note(Cell.SENDING, ident)
+        seat.page.note(1, ident)
         os.kill(os.getpid(), signal.SIGSEGV)
     return Worker(seat).run()
 

@@ -75,16 +75,36 @@ class Hands:
         self.closed = True
 
 
+class Noted:
+    """Who begins and ends, and who is tried alone."""
+
+    def __init__(self, notes: list[bytes], alone: list[bytes]) -> None:
+        self.notes = notes
+        self.lone = alone
+
+    def begin(self, ident: bytes) -> int:
+        self.notes.append(ident)
+        return 1
+
+    def end(self, cell: int, ident: bytes) -> None:
+        assert cell == 1 and ident in self.notes
+        self.notes.append(b"")
+
+    def alone(self, ident: bytes) -> None:
+        self.lone.append(ident)
+
+
 class House:
     """Everything real but spool, router and carriers. Routes are known unless `routes` says otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, wary: Sequence[bytes] = ()) -> None:
         self.clock = HandClock()
         self.spool = MemorySpool()
         self.log = Remembered()
         self.hands: list[Hands] = []
         self.carried: list[tuple[str, tuple[str, ...]]] = []
         self.notes: list[bytes] = []
+        self.alone: list[bytes] = []
         self.cached: dict[str, Route | Outcome] = {}
         self.asked: list[str] = []
         self.on_route: Callable[[str], Route | Outcome] = a_route
@@ -120,7 +140,8 @@ class House:
             lambda: Hands(self),
             self.settle,
             self.settings_of,
-            note=self.notes.append,
+            in_hand=Noted(self.notes, self.alone),
+            wary=wary,
             now=self.clock.now,
         )
 

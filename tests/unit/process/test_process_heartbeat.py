@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from fastrelay.errors import MisuseError
-from fastrelay.process.heartbeat import FRESH, Cell, Page, State
+from fastrelay.process.heartbeat import ALONE, CELLS, FRESH, Page, State
 
 IDENT = bytes(range(16))
 
@@ -37,14 +37,15 @@ def test_what_a_worker_writes_everyone_reads(page: Page) -> None:
     other.beat(12.5, 7)
     other.sessions(3)
     other.load(9)
-    other.note(Cell.SENDING, IDENT)
-    other.note(Cell.PARSING, IDENT[::-1])
+    other.note(5, IDENT)
+    other.note(ALONE, IDENT[::-1])
     other.ready()
     row = page.row(2)
     assert (row.state, row.beat, row.progress, row.sessions, row.load) == (State.READY, 12.5, 7, 3, 9)
-    assert row.idents == (IDENT[::-1], IDENT)
-    other.note(Cell.PARSING, b"")
-    assert page.row(2).idents == (IDENT,)
+    assert (row.idents, row.alone) == ((IDENT[::-1], IDENT), IDENT[::-1])
+    other.note(ALONE, b"")
+    row = page.row(2)
+    assert (row.idents, row.alone) == ((IDENT,), b"")
     other.ready(False)
     assert page.row(2).state is State.STARTING
     other.draining()
@@ -57,12 +58,12 @@ def test_neighbours_do_not_touch_one_another(page: Page) -> None:
     others = [as_slot(page, slot) for slot in range(4)]
     for slot, other in enumerate(others):
         other.sessions(slot + 1)
-        for cell in Cell:
+        for cell in range(CELLS):
             other.note(cell, bytes([slot + 1]) * 16)
     assert [row.sessions for row in page.rows()] == [1, 2, 3, 4]
     page.wipe(1)
     assert [row.slot for row in page.rows()] == [0, 2, 3]
-    assert page.row(2).idents == (b"\3" * 16,) * len(Cell)
+    assert page.row(2).idents == (b"\3" * 16,) * CELLS
     for other in others:
         other.close()
 
