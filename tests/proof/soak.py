@@ -6,9 +6,9 @@ three seconds; fifty clients leave in the middle of a message; the admin child i
 anew; mail for one domain is held and let go again; in the first quarter also a worker is killed with -9.
 
 Every five seconds: private memory, descriptors, threads and tasks (greenlets) of the workers, segments in the spool.
-The second quarter is compared with the last: memory may have grown by 5 %, descriptors, tasks and segments by a tenth,
-or by a few. At the end everything accepted must have arrived, once; of a killed worker each of the
-CONNECTIONS may carry one message again, and what came in UNWRITTEN seconds. Exit code 1 else.
+The third quarter is compared with the last (workers that began anew in the first have come to their size by then):
+memory may have grown by 5 %, descriptors, tasks and segments by a tenth, or by a few. At the end everything accepted must have arrived, once; of a killed worker each of the CONNECTIONS may
+carry one message again, and what came in UNWRITTEN seconds. Exit code 1 else.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Sample(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """How much the mean of the last quarter may be above that of the second: a share of it, or so many."""
+    """How much the mean of the last quarter may be above that of the third: a share of it, or so many."""
 
     name: str
     share: float
@@ -169,10 +169,10 @@ def said(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
 
 
 def growth(samples: list[Sample], limit: Limit) -> tuple[float, float, bool]:
-    """Means of the second quarter and the last, and whether that is flat."""
-    quarter = len(samples) // 4
-    before = statistics.fmean(getattr(sample, limit.name) for sample in samples[quarter : 2 * quarter])
-    after = statistics.fmean(getattr(sample, limit.name) for sample in samples[-quarter:])
+    """Means of the third quarter and the last, and whether that is flat."""
+    end = samples[-1].at
+    before = statistics.fmean(getattr(sample, limit.name) for sample in samples if end / 2 <= sample.at < end * 3 / 4)
+    after = statistics.fmean(getattr(sample, limit.name) for sample in samples if sample.at >= end * 3 / 4)
     return before, after, after <= before + max(limit.share * before, limit.more)
 
 
