@@ -7,8 +7,9 @@ anew; mail for one domain is held and let go again; in the first quarter also a 
 
 Every five seconds: private memory, descriptors, threads and tasks (greenlets) of the workers, segments in the spool.
 The third quarter is compared with the last (workers that began anew in the first have come to their size by then):
-memory may have grown by 5 %, descriptors, tasks and segments by a tenth, or by a few. At the end everything accepted must have arrived, once; of a killed worker each of the CONNECTIONS may
-carry one message again, and what came in UNWRITTEN seconds. Exit code 1 else.
+memory may have grown by 5 %, descriptors, tasks and segments by a tenth, or by a few. At the end everything accepted
+must have arrived, once; of a killed worker each of the CONNECTIONS may carry one message again, and what came in
+UNWRITTEN seconds. Exit code 1 else.
 """
 
 import argparse
