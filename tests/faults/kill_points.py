@@ -88,7 +88,8 @@ def main() -> int:
     chosen = parser.parse_args()
     points = [Point[name.upper().replace("-", "_")] for name in chosen.point or names] * chosen.rounds
     killer = at_points(points, chosen.victim, random.Random(chosen.seed))
-    messages = MESSAGES * (len(points) + 4)
+    # a worker's sibling goes on taking mail while the death is told and the house drains
+    messages = MESSAGES * (len(points) + 4) * (3 if chosen.victim == "worker" else 1)
     return concluded(
         chosen.seed,
         lambda folder: campaign(folder, killer, seed=chosen.seed, messages=messages, segment_size=SEGMENT, sessions=10),
