@@ -4,7 +4,6 @@ So the one that crashes workers is told from the bystanders, which go through an
 goes on beside them. The price is theirs alone: a slow peer keeps the others of them waiting.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +15,7 @@ class Singly:
     """wary: their idents. attempt(hands, item): the work. interrupted(hands, item): who waited for its turn was killed.
     name(ident): this one is tried now, b"" for none."""
 
-    __slots__ = ("_attempt", "_busy", "_interrupted", "_name", "_waiting", "_wary")
+    __slots__ = ("_attempt", "_interrupted", "_name", "_turn", "_wary")
 
     def __init__(
         self,
@@ -29,38 +28,24 @@ class Singly:
         self._attempt = attempt
         self._interrupted = interrupted
         self._name = name
-        self._busy = False
-        self._waiting: deque[tasks.Parking] = deque()
+        self._turn = tasks.Permits(1)
 
     def attempt(self, hands: Any, item: Item) -> float:
         """The work; of a wary one in its turn. May wait."""
         if item.ident not in self._wary:
             return self._attempt(hands, item)
-        if self._busy:
-            place = tasks.Parking()
-            self._waiting.append(place)
-            try:
-                place.wait()
-            except BaseException:
-                if place in self._waiting:
-                    self._waiting.remove(place)
-                else:
-                    self._next()
-                self._interrupted(hands, item)
-                raise
-        self._busy = True
-        self._name(item.ident)
+        begun = False
         try:
-            rest = self._attempt(hands, item)
-            self._wary.discard(item.ident)
-            return rest
-        finally:
-            self._name(b"")
-            self._next()
-
-    def _next(self) -> None:
-        """The turn goes on."""
-        if self._waiting:
-            self._waiting.popleft().wake()
-        else:
-            self._busy = False
+            with self._turn:
+                begun = True
+                self._name(item.ident)
+                try:
+                    rest = self._attempt(hands, item)
+                finally:
+                    self._name(b"")
+                self._wary.discard(item.ident)
+                return rest
+        except BaseException:
+            if not begun:
+                self._interrupted(hands, item)
+            raise

@@ -1,5 +1,6 @@
 """admin/pulse.py: workers' seconds summed, and what rates they make; then `fastrelay top`'s page of it."""
 
+import io
 from typing import Any
 
 from rich.console import Console
@@ -56,7 +57,7 @@ def test_a_slot_without_an_answer_is_passed_over() -> None:
 
 
 def test_the_page_has_all_of_it() -> None:
-    console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=110, record=True, file=io.StringIO())
     console.print(drawn({**pulse([worker(0, [99, 3, 0, 0, 0, 0]), worker(1)], 100.5), "incomplete": [2]}))
     text = console.export_text()
     for words in ("21 queued, oldest 1m", "slot-002 did not answer", "slot-001", "received", "big", "1 ms, p99 10 ms"):
@@ -64,7 +65,7 @@ def test_the_page_has_all_of_it() -> None:
 
 
 def test_on_80_columns_every_head_and_number_is_whole() -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=io.StringIO())
     busy = worker(0, [99, 3000, 3000, 3000, 0, 0], queued=1_000_000)
     busy["sites"][0]["site"] = "mx1.a-long-name.example.org,mx2.a-long-name.example.org,mx3.a-long-name.example.org"
     busy["sites"][0]["rest_seconds"] = 700.0
