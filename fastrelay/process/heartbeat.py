@@ -1,10 +1,10 @@
 """The shared page: one row per slot, written by the worker of that slot, read by everyone.
 
 A row holds: pid, state, last beat, progress, open sessions, load, whether its worker has left it for good, and cells
-that name the messages in hand. There is no lock: every field has one writer (the row's worker; the master only when that
-worker is dead), and a torn or stale read costs at most one wrong decision to accept or one late look at a heartbeat.
-Rows 0 to slots - 1 are the workers', the last row (`Page.admin`) is the admin child's. Times are monotonic seconds, the
-same in all processes of a machine.
+that name the messages in hand. There is no lock: every field has one writer (the row's worker; the master only when
+that worker is dead), and a torn or stale read costs at most one wrong decision to accept or one late look at a
+heartbeat. Rows 0 to slots - 1 are the workers', the last row (`Page.admin`) is the admin child's. Times are monotonic
+seconds, the same in all processes of a machine.
 
 Writing a field costs 0.1 us, a name 0.5 us (measured), and no system call.
 """
