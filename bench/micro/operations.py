@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastrelay import config, metrics
-from fastrelay.config import Dns, Spool
+from fastrelay.config import Dns, Rate, Spool
 from fastrelay.eventlog import line_of
 from fastrelay.mail import envelope as envelopes
 from fastrelay.mail.envelope import Envelope, Recipient
 from fastrelay.mail.ident import IdentSource
+from fastrelay.mail.route import LimitKey
 from fastrelay.mail.state import State, Status
+from fastrelay.process.heartbeat import Page
+from fastrelay.process.inhand import InHand
+from fastrelay.process.ledger import Ledger
 from fastrelay.routing.resolver import Resolver
 from fastrelay.routing.router import Router
 from fastrelay.schedule.item import Item, Place
@@ -32,8 +36,9 @@ from fastrelay.smtp.server import Server
 from fastrelay.smtp.terms import Terms
 from fastrelay.spool import slots
 from fastrelay.spool.disk import Disk
-from fastrelay.spool.format import MESSAGE
-from fastrelay.spool.frames import Frame
+from fastrelay.spool.format import MESSAGE, segment_header
+from fastrelay.spool.frames import Frame, encode_batch
+from fastrelay.spool.index import encode_index
 from fastrelay.spool.journal import Journal
 from fastrelay.spool.store import Store
 
@@ -267,11 +272,41 @@ def metrics_update(folder: Path) -> Repeat:
     return once
 
 
+def in_hand(folder: Path) -> Repeat:
+    """A message on its way is named in the shared page, and no longer."""
+    page = Page.create(1)
+    page.claim(0, 0.0)
+    hand, one = InHand(page), b"x" * 16
+    return lambda: hand.end(hand.begin(one), one)
+
+
+def rate(folder: Path) -> Repeat:
+    """One message of a client that has a rate, counted over all workers."""
+    buckets, key, often = Ledger.create(1).rates, LimitKey("message_rate", ("listener", "192.0.2.1")), Rate(10**9, 60)
+    return lambda: buckets.spend(key, often, 1000.0)
+
+
+def rate_of_a_stranger(folder: Path) -> Repeat:
+    """The same of a client that was never seen."""
+    buckets, often, numbers = Ledger.create(1).rates, Rate(10**9, 60), itertools.count()
+    return lambda: buckets.spend(LimitKey("message_rate", ("listener", str(next(numbers)))), often, 1000.0)
+
+
+def index_of_a_segment(folder: Path) -> Repeat:
+    """The index of 1,000 frames, as a full segment ends."""
+    header = segment_header(1, bytes(16), 1.7e9)
+    encoded = envelopes.encode(ENVELOPE)
+    frames = [Frame(MESSAGE, os.urandom(16), encoded, prefix=PREFIX) for _ in range(1000)]
+    _, entries = encode_batch(frames, header, 128, 1, 0, 0)
+    return lambda: encode_index(header, 1 << 20, 0, entries)
+
+
 OPERATIONS: dict[str, Make] = {
     make.__name__: make
     for make in (
         session, dot_decode, dot_decode_dots, envelope_encode, ident, journal_append, store_message, timers, lane,
-        window, route_cached, transaction, dot_stuff, reply, event_line, metrics_update,
+        window, route_cached, transaction, dot_stuff, reply, event_line, metrics_update, in_hand, rate,
+        rate_of_a_stranger, index_of_a_segment,
     )
 }  # fmt: skip
 

@@ -16,8 +16,8 @@ governed, and nobody is refused for want of a row. The hash is keyed: outsiders 
 are apart from the rows of ledger.py: no crowd of strangers takes a row from a site.
 
 Counts live in no worker's column: one that is killed or restarted changes nothing; between lock and unlock there are
-memory accesses only, and a kill between them leaves a bucket as it was, or full. Measured beside a busy
-machine: 6 us to spend (half of them the lock), 24 us for a key never seen, 3 us for `due`.
+memory accesses only, and a kill between them leaves a bucket as it was, or full. Measured
+(bench/micro): 6 us to spend (half of them the lock), 24 us for a key never seen, 3 us for `due`.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The messages a worker has in hand, named in its row of the shared page, for whoever finds that it crashed.
 
 Those on their way to a peer stand in cells that are used in turn: with more than CELLS - 1 at once the ones begun last
-are named. One that is tried alone (schedule/singly.py) has a cell of its own besides. No system call; 1.4 us a
-message, measured.
+are named. One that is tried alone (schedule/singly.py) has a cell of its own besides. No system call; 1.3 us a
+message (bench/micro).
 """
 
 from fastrelay.process.heartbeat import ALONE, CELLS, Page
